@@ -13,14 +13,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 MAX_BODY_BYTES = 64 * 1024
 MAX_SEAT_ID = 200  # characters; theirs is 50, longer is ours
 
-_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"  # in Python `$` alone would let a last newline pass
 
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
 SeatId = Annotated[str, Meta(min_length=1, max_length=MAX_SEAT_ID, pattern=_PRINTABLE)]
 ShortText = Annotated[str, Meta(max_length=200, pattern=_PRINTABLE)]
 FeatureKey = Annotated[str, Meta(min_length=1, max_length=50, pattern=_PRINTABLE)]
 Amount = Annotated[int, Meta(ge=1, le=9_007_199_254_740_990)]
-ClientNonce = Annotated[str, Meta(min_length=16, max_length=100, pattern=r"^[A-Za-z0-9_-]+$")]
+ClientNonce = Annotated[str, Meta(min_length=16, max_length=100, pattern=r"^[A-Za-z0-9_-]+$(?!\n)")]
+Moment = Annotated[datetime, Meta(tz=True)]  # RFC 3339 has no moments without an offset
 
 ActivationStatus = Literal["active", "leaseExpired"]
 ActivationMode = Literal["online", "offline"]
@@ -94,12 +95,12 @@ class ActivateRequest(Wire, frozen=True, kw_only=True):
     activation_code: Annotated[str, Meta(min_length=1, max_length=50)] | None = None  # older spelling
     client_nonce: ClientNonce | None = None
     last_lease: str | None = None
-    sent_at: datetime | None = None
+    sent_at: Moment | None = None
     features: Annotated[list[WantedFeature], Meta(max_length=100)] = []
     wait: Wait | None = None
     holder: Holder | None = None
     product_version: ShortText | None = None
-    borrow_until: datetime | None = None
+    borrow_until: Moment | None = None
     device_key: Annotated[str, Meta(max_length=100)] | None = None
 
 

@@ -136,5 +136,5 @@ def _split(token: str) -> tuple[str, str, str]:
 def _parse_header(header: str) -> _Header:
     try:
         return _read_header(unb64url(header))
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):  # msgspec lets the latter through for text that is not UTF-8
         raise EnvelopeError("malformed", "the header is not one of ours") from None

@@ -92,5 +92,5 @@ def _require(reason: str, holds: bool) -> None:
 def _decode(payload: bytes, decoder: json.Decoder[_Claims]) -> _Claims:
     try:
         return decoder.decode(payload)
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last two: not UTF-8, nested without end
         raise EnvelopeError("malformed", f"unexpected claims: {error}") from error

@@ -1,0 +1,68 @@
+"""Downtime does not count: what an outage, a suspend or a step of the clock does to leases (decision 8).
+
+A server commits an alive moment with every transaction and at least every beat. A transaction that finds the last one more
+than three beats old knows that nobody could refresh in between, and gives that time back, once:
+
+    expires_at := max(expires_at + gap, now + one refresh interval)
+
+The second part of that maximum is given at most once between two refreshes (`floored`), so that a server in a crash loop
+still frees the seats of the dead: they get the time the server was down, never more.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from seatkeeper_server.domain.holdings import Holding, State
+from seatkeeper_server.domain.terms import Mode, Terms
+
+BEAT = timedelta(seconds=2)
+BEATS_MISSED = 3  # a gap of more beats than this is downtime
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The last moment at which this database was known to be served.
+
+    `boot_id` and `boot_at` are the operating system's boot and the time counted since, when it was written; `drift` is how
+    far the wall clock has moved against that, in steps too small to be downtime; `offset` keeps time running when the wall
+    clock is behind what was recorded.
+    """
+
+    at: datetime
+    boot_id: str = ""
+    boot_at: timedelta = timedelta(0)
+    drift: timedelta = timedelta(0)
+    offset: timedelta = timedelta(0)
+
+
+def margin_for(beat: timedelta) -> timedelta:
+    """Tell how long a place is kept beyond its lease: as long as the longest gap that is not treated as downtime."""
+    return beat * BEATS_MISSED
+
+
+def downtime(alive_at: datetime, now: datetime, beat: timedelta) -> timedelta:
+    """Tell how much time nobody could refresh in; nothing if the gap is small enough for the margin."""
+    gap = now - alive_at
+    return gap if gap > margin_for(beat) else timedelta(0)
+
+
+def step(alive: Alive, wall: datetime, boot_id: str, boot_at: timedelta) -> timedelta:
+    """Tell by how much the wall clock moved against the boot clock since; nothing after a reboot, when it can't be known."""
+    if not boot_id or boot_id != alive.boot_id:
+        return timedelta(0)
+    return (wall - (alive.at - alive.offset)) - (boot_at - alive.boot_at)
+
+
+def extended(holding: Holding, terms: Terms, gap: timedelta, now: datetime) -> Holding:
+    """Give a holding the time back that nobody could refresh in. Only held places get it: the others wait for nobody."""
+    if holding.state is not State.HELD or holding.is_due(now - gap):
+        return holding
+    floor = holding.expires_at if holding.floored else now + terms.refresh_interval
+    expires_at = max(holding.expires_at + gap, floor)
+    return replace(
+        holding,
+        expires_at=expires_at,
+        free_at=expires_at + terms.margin if terms.mode is Mode.CONCURRENT else None,
+        floored=holding.floored or floor > holding.expires_at + gap,
+    )

@@ -1,0 +1,205 @@
+"""What the front asks of the desk, and what it gets back: plain values, no HTTP and no SQL.
+
+A call carries everything its decision needs; checking signatures of access tokens and hashing of codes has been done by the
+front, before any database work.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from seatkeeper_server.domain.holdings import Holding
+from seatkeeper_server.domain.pool import Pool
+from seatkeeper_server.domain.terms import Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Who:
+    """The person and machine behind a seat, in words; kept apart from the facts, so that it can be erased."""
+
+    seat_id: str
+    seat_name: str | None = None
+    username: str | None = None
+    user: str | None = None
+    host: str | None = None
+    process: str | None = None
+    group: str | None = None
+    project: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """What a verified access token says: which life of which seat."""
+
+    activation_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key: the scope it is unique in (credential and route), itself, and the body it came with (all hashed)."""
+
+    scope: str
+    key: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivateCall:
+    """Take a seat, by activation code. `code_hash` is what codes are looked up by; `code_hint` their last four characters."""
+
+    tenant_id: str
+    code_hash: str
+    code_hint: str
+    product_id: str
+    edition_id: str | None = None
+    who: Who
+    features: Mapping[str, int] = field(default_factory=dict)
+    key: Key | None = None
+    proof: TokenClaims | None = None
+    last_lease: str | None = None
+    borrow: bool = False
+
+
+class Verb(StrEnum):
+    """What a seat's holder can do with it."""
+
+    REFRESH = "refresh"
+    RETURN = "return"
+    CHECK_OUT = "checkout"
+    GIVE_BACK = "giveBack"
+    USE = "use"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldCall:
+    """A call of a seat's holder. `fingerprint` identifies the request if it may be repeated with the same nonce."""
+
+    verb: Verb
+    tenant_id: str
+    token: TokenClaims
+    nonce: str | None = None
+    fingerprint: bytes | None = None
+    key: Key | None = None
+    last_lease: str | None = None
+    feature: str = ""
+    amount: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusCall:
+    """Ask how full a pool is, by activation code."""
+
+    tenant_id: str
+    code_hash: str
+    code_hint: str
+    product_id: str
+    address: str | None = None
+
+
+Call = ActivateCall | HeldCall | StatusCall
+
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entitlement:
+    """What an answer says about the entitlement a seat belongs to."""
+
+    tenant_id: str
+    entitlement_id: str
+    group_id: str
+    product_id: str
+    edition_id: str
+    product_name: str
+    has_maintenance: bool = False
+    maintenance_ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """The call was served; `holding` is the seat afterwards, `pool` its counters. `sign` says whether a lease goes with it.
+
+    `new_place` tells 201 from 200; `nonce` is what the program must show next.
+    """
+
+    entitlement: Entitlement
+    pool: Pool
+    holding: Holding
+    who: Who
+    at: datetime
+    sign: bool
+    new_place: bool = False
+    feature: str = ""
+
+    @property
+    def nonce(self) -> str:
+        """What the program must show at its next call."""
+        return self.holding.nonces.current
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The call was served and there is nothing to say."""
+
+    nonce: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HolderView:
+    """A holder as a refusal or a status shows it."""
+
+    name: str
+    since: datetime
+    lease_ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupancy:
+    """Who is in a pool: at most twenty by name, how many more, and the earliest moment a place comes back if not refreshed."""
+
+    holders: list[HolderView]
+    more: int
+    next_free_by: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a seat or feature was refused."""
+
+    denial_id: str
+    rule: str
+    feature: str
+    limit: int | None
+    used: int
+    overdraft: int
+    product_name: str
+    at: datetime
+    occupancy: Occupancy
+    contact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call was not served, for a reason with a public problem code; `refusal` explains it where a pool decided."""
+
+    problem: str
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStatus:
+    """How full a pool is and who is in it."""
+
+    entitlement: Entitlement
+    standing: Standing
+    pool: Pool
+    occupancy: Occupancy
+    at: datetime
+
+
+Outcome = Served | Done | Refused | PoolStatus

@@ -1,0 +1,104 @@
+"""What a program remembers of its seat between lives: access token, nonce, the call under way, the last lease.
+
+One small file per tenant, product and seat id, in the user's own state folder, mode 0600, replaced by atomic rename. It is
+what lets a restarted program take its own seat back at once instead of asking for a second one. A stored lease is evidence
+for the server (`lastLease`), never a reason to start. Where nothing can be written (a read-only container), the memory
+lasts as long as the process; that costs a restarted program its place, nothing else.
+"""
+
+import logging
+import os
+import tempfile
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from msgspec import DecodeError, Struct, json
+
+from seatkeeper._wire import Call
+
+log = logging.getLogger("seatkeeper")
+
+
+class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything remembered about one seat."""
+
+    access_token: str | None = None
+    nonce: str | None = None
+    pending: Call | None = None  # sent, or about to be, and not answered yet
+    last_lease: str | None = None
+    server: str | None = None  # who gave the token; asked first
+
+
+_read = json.Decoder(Kept).decode
+
+
+class Memory:
+    """The record of one seat, on disk if possible."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.kept = self._load()
+
+    def keep(self, kept: Kept) -> None:
+        """Remember this from now on, also after a crash."""
+        if kept == self.kept:
+            return
+        self.kept = kept
+        if self._path is not None:
+            self._write(self._path, json.encode(kept))
+
+    def _load(self) -> Kept:
+        """Read the record; one that is missing or torn (power went before the rename reached the disk) is none."""
+        if self._path is None:
+            return Kept()
+        try:
+            return _read(self._path.read_bytes())
+        except (OSError, DecodeError):
+            return Kept()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            _replace(path, content)
+        except OSError as error:
+            log.warning("seat.memory-only path=%s reason=%s", path, error)
+            self._path = None
+
+
+def memory_of(*, tenant: str, product: str, seat_id: str, folder: Path | None = None) -> Memory:
+    """Give the memory of one seat; `folder` is where seats are remembered, the user's state folder if not given."""
+    name = sha256("\0".join((tenant, product, seat_id)).encode()).hexdigest()[:32]
+    return Memory((folder or state_folder()) / "seats" / f"{name}.json")
+
+
+def state_folder() -> Path:
+    """Give the user's folder for state: $SEATKEEPER_STATE_DIR, else where the system keeps such things."""
+    chosen = os.environ.get("SEATKEEPER_STATE_DIR")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_state_path
+
+    return user_state_path("seatkeeper", appauthor=False)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its user can look into.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside it and rename, so that a reader sees the old or the new, never half. `mkstemp` makes it 0600."""
+    make_private(path.parent)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(beside, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise

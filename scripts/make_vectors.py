@@ -1,0 +1,42 @@
+"""Make the wire vectors under `tests/vectors/`: the same bytes every time, from fixed test keys.
+
+Run as `python -m scripts.make_vectors` in the repository's root, after a case was added under `scripts/wire_vectors/`.
+`tests/protocol/test_vectors.py` fails when the files and the cases differ, or when the production code disagrees with an
+expected result. Expected results are written by hand there, never taken from what the code happens to do.
+"""
+
+import argparse
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+from scripts.wire_vectors import activation_codes, answers, certificates, leases, requests, world
+
+VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
+
+_WARNING = "Test keys: their seeds are public. Never pin or use them."
+
+
+def main() -> None:
+    """Write all vector files to the folder named by `--to`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--to", type=Path, default=VECTORS, help="folder to write to (default: %(default)s)")
+    folder: Path = parser.parse_args().to
+    for name, content in vectors().items():
+        text = dumps(content, ensure_ascii=False, indent=1) + "\n"
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def vectors() -> dict[str, dict[str, Any]]:
+    """Give every vector file's name and content."""
+    return {
+        "leases.json": {"warning": _WARNING, "testKeys": world.test_keys(), "cases": leases.cases()},
+        "certificates.json": {"warning": _WARNING, "testKeys": world.test_keys(), "cases": certificates.cases()},
+        "activation_codes.json": {"cases": activation_codes.cases()},
+        "requests.json": {"cases": requests.cases()},
+        "answers.json": {"cases": answers.cases()},
+    }
+
+
+if __name__ == "__main__":
+    main()
