@@ -26,7 +26,7 @@ _DENIAL: Claims = {
     "holders": [{"seatName": "ada@workstation-7", "since": "2027-01-15T07:00:00Z", "leaseExpiry": "2027-01-15T08:01:30Z"}],
     "holdersMore": 1, "nextFreeBy": "2027-01-15T08:01:30Z",
     "expectedFreeAt": {"p50": "2027-01-15T08:20:00Z", "p90": "2027-01-15T09:10:00Z"},
-    "remedies": [{"kind": "wait", "text": "Join the line."}, {"kind": "contact", "text": "Ask licences@acme.example."}],
+    "remedies": [{"kind": "wait", "text": "Join the line."}, {"kind": "contact", "text": "Ask licenses@acme.example."}],
 }  # fmt: skip
 _FULL: Claims = {
     "error": "Every seat is taken.",
@@ -132,7 +132,7 @@ def _refused() -> Iterator[Case]:
         "/errorCode": "seats.exhausted", "/denial/id": "D-7K3M2Q", "/denial/rule": "pool-full",
         "/denial/holders/0/seatName": "ada@workstation-7", "/denial/holdersMore": 1,
         "/denial/nextFreeBy": "2027-01-15T08:01:30Z", "/denial/expectedFreeAt/p50": "2027-01-15T08:20:00Z",
-        "/denial/remedies/1/text": "Ask licences@acme.example.",
+        "/denial/remedies/1/text": "Ask licenses@acme.example.",
     }  # fmt: skip
     yield _case("refused-full", "Refused, and why.", "ErrorBody", _FULL, status=402, reads=reads)
     least = {"id": "D-7K3M2Q", "rule": "pool-full", "limit": None, "used": 2, "overdraft": 0, "line": 0}

@@ -82,7 +82,9 @@ def identify(
     return Identity(
         seat_id=_checked(seat_id),
         seat_name=_short(f"{user}@{host}"),
-        holder=Holder(user=_short(user), host=_short(host), process=_short(f"{Path(sys.argv[0]).name or 'python'}[{os.getpid()}]")),
+        holder=Holder(
+            user=_short(user), host=_short(host), process=_short(f"{Path(sys.argv[0]).name or 'python'}[{os.getpid()}]")
+        ),
         slot=slot,
     )
 

@@ -164,5 +164,5 @@ def _pause(length: float, failures: int, draw: float) -> float:
     """Full jitter within the budget (a random point below a doubling ceiling), a patient third of the lease beyond it."""
     if failures > RETRY_BUDGET:
         return max(min(length / 3, LONGEST_PATIENCE), 1.0) * (0.5 + draw)
-    ceiling = min(max(length / 120, 0.1) * 2**failures, max(length / 6, 0.2), LONGEST_RETRY)
+    ceiling = min(max(length / 120, 0.1) * 2.0**failures, max(length / 6, 0.2), LONGEST_RETRY)
     return draw * ceiling

@@ -43,8 +43,8 @@ class Settings:
     roots: tuple[Ed25519PublicKey, ...] = ()
     name: str | None = None
     ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
     contact: str | None = None
 
     @property
@@ -64,9 +64,10 @@ class Given:
     code: str | None = None
     name: str | None = None
     ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
     contact: str | None = None
+    insists: bool = False  # before everything else, as a command line does
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Sources:
 
     def place(self, key: str) -> str | None:
         """Find a setting that the customer may decide."""
+        if self.given.insists and self._code(key):
+            return self._code(key)
         return self._environment(key) or self._file(key) or self._code(key)
 
     def _code(self, key: str) -> str | None:
@@ -101,7 +104,7 @@ class Sources:
         for variable in self.variables(key):
             if self.environment.get(variable):
                 return self.environment[variable].strip()
-            if self.environment.get(f"{variable}_FILE") and key != "ca":
+            if self.environment.get(f"{variable}_FILE"):
                 return _content(variable, self.environment[f"{variable}_FILE"])
         return None
 
@@ -123,20 +126,21 @@ def find_settings(
     Raises:
         ConfigurationError: something is missing or can't be read. Nothing has been sent.
     """
-    contents = tuple(_read(path) for path in (files if files is not None else settings_files()) if path.is_file())
+    contents = tuple(_read(path) for path in (files if files is not None else settings_files()) if _is_there(path))
     unnamed = Sources(given, environment, contents, given.name)
     product = _needed("product", unnamed.trust("product"))
-    sources = Sources(given, environment, contents, given.name or product)
+    name = given.name or unnamed.trust("name")
+    sources = Sources(given, environment, contents, name or product)
     return Settings(
         tenant=_needed("tenant", sources.trust("tenant")),
         product=product,
         roots=read_roots(_needed("public_key", sources.trust("public_key"))) if trusting else (),
         servers=read_servers(_needed("server", sources.place("server"))),
         code=_needed("code", sources.place("code")),
-        name=given.name,
+        name=name,
         ca_file=sources.place("ca_file"),
-        client_cert=sources.place("client_cert"),
-        client_key=sources.place("client_key"),
+        client_cert_file=sources.place("client_cert_file"),
+        client_key_file=sources.place("client_key_file"),
         contact=sources.place("contact"),
     )
 
@@ -186,7 +190,9 @@ def _server(text: str) -> str:
         text = f"http://{bare}:{port}"
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError(f"server {text!r} is neither a URL (https://licenses.example) nor port@host (27000@licenses.example)")
+        raise ConfigurationError(
+            f"server {text!r} is neither a URL (https://licenses.example) nor port@host (27000@licenses.example)"
+        )
     return text.rstrip("/")
 
 
@@ -201,6 +207,14 @@ def _content(variable: str, path: str) -> str:
         return Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{variable}_FILE: {path} can't be read: {error}") from error
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is a file that concerns this user; a folder he may not look into doesn't."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> Mapping[str, Any]:

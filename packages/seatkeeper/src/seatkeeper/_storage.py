@@ -34,10 +34,15 @@ _read = json.Decoder(Kept).decode
 
 
 class Memory:
-    """The record of one seat, on disk if possible."""
+    """The record of one seat, on disk if possible.
+
+    Two programs may share a seat id, and with it the record. The newer one takes the seat over, and the record with its first
+    write; the older one notices that it is no longer its own and leaves it alone.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._mark: tuple[int, ...] | None = None  # of the record as we last wrote it
         self.kept = self._load()
 
     def keep(self, kept: Kept) -> None:
@@ -45,8 +50,16 @@ class Memory:
         if kept == self.kept:
             return
         self.kept = kept
-        if self._path is not None:
-            self._write(self._path, json.encode(kept))
+        if self._path is None:
+            return
+        if self._mark is not None and self._mark != _mark(self._path):
+            self.let_go()
+            return
+        self._write(self._path, json.encode(kept))
+
+    def let_go(self) -> None:
+        """Write nothing from now on: the record is another program's."""
+        self._path = None
 
     def _load(self) -> Kept:
         """Read the record; one that is missing or torn (power went before the rename reached the disk) is none."""
@@ -60,6 +73,7 @@ class Memory:
     def _write(self, path: Path, content: bytes) -> None:
         try:
             _replace(path, content)
+            self._mark = _mark(path)
         except OSError as error:
             log.warning("seat.memory-only path=%s reason=%s", path, error)
             self._path = None
@@ -102,3 +116,12 @@ def _replace(path: Path, content: bytes) -> None:
         with suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    """Give what changes when somebody else replaces the record; nothing if it is gone."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    return state.st_ino, state.st_mtime_ns, state.st_size

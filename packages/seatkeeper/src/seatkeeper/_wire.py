@@ -3,10 +3,10 @@
 The `Transport` seam is one method; a fake of it, a socket and an in-process application are alike to everything above.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from msgspec import UNSET, DecodeError, Struct, json
 
@@ -15,6 +15,8 @@ from seatkeeper.errors import SeatkeeperError
 from seatkeeper.protocol.documents import ErrorBody
 
 Kind = Literal["activate", "refresh", "checkout", "return", "usage", "entitlement", "deactivate", "status"]
+
+Answered = TypeVar("Answered", bound=Struct)
 
 _ROUTES: dict[Kind, tuple[str, str]] = {
     "activate": ("POST", "/api/v1/activate"),
@@ -75,8 +77,12 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
 
-class Unreachable(Exception):  # noqa: N818  never leaves the package; it becomes ServerUnreachable
+
+class Unreachable(Exception):
     """No reply came. `maybe_sent` tells whether the server may have seen the request all the same."""
 
     def __init__(self, reason: str, *, maybe_sent: bool) -> None:
@@ -143,9 +149,7 @@ def problem_in(reply: Reply, *, server: str, at: datetime, product: str | None, 
     try:
         said = _read_error(reply.body)
     except DecodeError:
-        return errors.ServerProblem(
-            f"{server} answered {reply.status} in a way no license server does; is there a proxy in between?", server=server, at=at
-        )
+        return _stranger(server, reply, at)
     kind = _BY_CODE.get(said.error_code) or _BY_STATUS.get(reply.status) or errors.ServerProblem
     denial = None if said.denial is UNSET else said.denial
     message = said.details or said.error
@@ -160,6 +164,28 @@ def problem_in(reply: Reply, *, server: str, at: datetime, product: str | None, 
         at=at,
         retry_after=_retry_after(reply),
     )
+
+
+def read_answer(server: str, reply: Reply, kind: type[Answered], at: datetime) -> Answered:
+    """Read the body of a successful reply.
+
+    Raises:
+        ServerProblem: it is not what a license server answers.
+    """
+    try:
+        return json.decode(reply.body, type=kind)
+    except DecodeError as error:
+        raise _stranger(server, reply, at) from error
+
+
+def unanswered(servers: Sequence[str], reasons: Sequence[str]) -> errors.ServerUnreachable:
+    """Give the error for a call that no server answered."""
+    return errors.ServerUnreachable("no license server answered (" + "; ".join(reasons) + ")", server=servers[0])
+
+
+def _stranger(server: str, reply: Reply, at: datetime) -> errors.ServerProblem:
+    said = f"{server} answered {reply.status}, but not as a license server does; is there a proxy in between?"
+    return errors.ServerProblem(said, server=server, at=at)
 
 
 def _retry_after(reply: Reply) -> float:

@@ -124,7 +124,7 @@ def refusal_text(
     if hidden + denial.holders_more:
         lines.append(f"  and {hidden + denial.holders_more} more")
     if denial.next_free_by is not None:
-        lines.append(f"The earliest lease ends at {_local(denial.next_free_by)}, unless it is refreshed.")
+        lines.append(f"The earliest lease ends at {local_time(denial.next_free_by)}, unless it is refreshed.")
     lines += [f"To do: {remedy.text}" for remedy in denial.remedies]
     if contact:
         lines.append(f"Ask: {contact}")
@@ -156,7 +156,7 @@ _RULES: Final = {
 
 
 def _holder_line(holder: SeatHolder) -> str:
-    return f"{holder.seat_name}  since {_local(holder.since)}"
+    return f"{holder.seat_name}  since {local_time(holder.since)}"
 
 
 def _footer(denial: Denial, server: str | None, at: datetime | None) -> str:
@@ -164,7 +164,7 @@ def _footer(denial: Denial, server: str | None, at: datetime | None) -> str:
     return "(" + " · ".join(part for part in told if part) + ")"
 
 
-def _local(moment: datetime) -> str:
+def local_time(moment: datetime) -> str:
     """Give a moment in the reader's time zone; the date only when it isn't today's."""
     here, today = moment.astimezone(), datetime.now(UTC).astimezone().date()
     return here.strftime("%H:%M:%S" if here.date() == today else "%Y-%m-%d %H:%M")

@@ -1,0 +1,77 @@
+"""The command line `seatkeeper`: one file per verb, each imported only when it is called, so that help is quick.
+
+A verb is an adapter: it reads its arguments, opens the data directory, has the service do it, and prints. Success is quiet,
+failure says what to do next (`_failures.py`).
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+
+from cyclopts import App, Parameter
+
+from seatkeeper_server.cli._failures import EXIT_CODES, end_with
+
+_VERBS = (
+    ("cloud", "Serve seats on the network.", "seatkeeper cloud --data ./vendor --port 6500"),
+    ("sell", "Sell seats of a product to a customer.", "seatkeeper sell acme solver --seats 3 --env > acme.env"),
+    ("change", "Change how many seats were bought, or until when.", "seatkeeper change ent_… --seats 5 --until 2027-12-31"),
+    ("ls", "List what was sold.", "seatkeeper ls --json"),
+    ("seats", "Show who holds seats.", "seatkeeper seats ent_…"),
+    ("free", "Take a seat back from its holder.", "seatkeeper free eve@node7 --block 10m"),
+    ("log", "Show what happened.", "seatkeeper log --since 2h --denied"),
+    ("why", "Explain a refusal by its id.", "seatkeeper why D-7K3M2Q"),
+    ("doctor", "Examine the server's data, keys, clock and disk.", "seatkeeper doctor --data ./vendor"),
+    ("verify", "Check that facts, counters and seats say the same.", "seatkeeper verify"),
+    ("demo", "Watch seats being taken, refused, lost and won back.", "seatkeeper demo"),
+)
+
+_HELP = """The Seatkeeper license server: sell seats, serve them, see who holds them.
+
+Begin with: seatkeeper cloud & seatkeeper sell acme solver --seats 2 --env > acme.env"""
+
+
+def _make_app() -> App:
+    app = App(
+        name="seatkeeper",
+        help=_HELP,
+        version=lambda: version("seatkeeper-server"),
+        help_format="plaintext",
+        default_parameter=Parameter(negative=()),
+        help_epilogue=EXIT_CODES,
+    )
+    for order, (verb, does, example) in enumerate(_VERBS):
+        if find_spec(f"{__name__}.{verb}") is not None:
+            app.command(
+                f"{__name__}.{verb}:{verb}",
+                name=verb,
+                help=does,
+                help_epilogue=f"Example: {example}\n\n{EXIT_CODES}",
+                sort_key=order,
+            )
+    code = App(name="code", help="Read activation codes.", sort_key=3)
+    code.command(
+        f"{__name__}.code:show",
+        name="show",
+        help="Show the activation codes of an entitlement; that they were read is written down.",
+        help_epilogue=f"Example: seatkeeper code show ent_…\n\n{EXIT_CODES}",
+    )
+    app.command(code)
+    return app
+
+
+app = _make_app()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the verb that was typed, and exit with its code."""
+    try:
+        app(arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        sys.exit(end_with(error))

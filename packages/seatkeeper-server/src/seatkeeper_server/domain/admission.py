@@ -43,6 +43,16 @@ class Tally:
         return None if cap is None else max(0, cap - self.used)
 
     @property
+    def too_many(self) -> int:
+        """How many are taken above the cap, for a known reason."""
+        return 0 if self.right.cap is None else max(0, self.used - self.right.cap)
+
+    @property
+    def is_overfull(self) -> bool:
+        """Whether more is taken than may be."""
+        return self.too_many > 0
+
+    @property
     def overdrawn(self) -> int:
         """How many are taken above what was bought."""
         return 0 if self.right.bought is None else max(0, self.used - self.right.bought)
@@ -88,3 +98,8 @@ def counted(tallies: Tallies, amounts: Mapping[str, int]) -> dict[str, int]:
 def returnable(tallies: Tallies, amounts: Mapping[str, int]) -> dict[str, int]:
     """Keep what comes back when a holding ends: the seat and elements, not what was used up."""
     return {key: n for key, n in amounts.items() if n and key in tallies and tallies[key].right.returnable}
+
+
+def used_up(tallies: Tallies, amounts: Mapping[str, int]) -> dict[str, int]:
+    """Keep what was used up: it never comes back, and a holding keeps it on record."""
+    return {key: n for key, n in amounts.items() if key in tallies and tallies[key].right.kind is Kind.USAGE_COUNT}

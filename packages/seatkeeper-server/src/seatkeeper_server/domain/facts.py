@@ -161,7 +161,10 @@ class Used(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied(Fact):
-    """A seat or feature was refused; `rule` is the one that decided, `key` the right that was short."""
+    """A seat or feature was refused; `rule` is the one that decided, `key` the right that was short.
+
+    `hint` is the end of an activation code that nobody knows: enough to find a typing mistake, too little to guess the rest.
+    """
 
     kind = "Denied"
     rule: str
@@ -171,6 +174,7 @@ class Denied(Fact):
     limit: int | None = None
     used: int = 0
     overdraft: int = 0
+    hint: str = ""
     denial_id: str = ""
 
 

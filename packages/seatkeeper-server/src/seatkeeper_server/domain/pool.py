@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from seatkeeper_server.domain.admission import Shortage, Tallies, Tally, counted, returnable, shortage
+from seatkeeper_server.domain.admission import Shortage, Tallies, Tally, counted, returnable, shortage, used_up
 from seatkeeper_server.domain.facts import (
     CheckedOut,
     Claimed,
@@ -150,7 +150,8 @@ def _activate(pool: Pool, ask: Activate, now: datetime) -> Decision:
             return Rejected("idempotency.mismatch")
         if own is not None and own.state is State.HELD:
             return _repeat(own, now) if own.generation == ask.earlier.generation else Rejected("seat.takenOver")
-    if (news := _restored(pool, own, ask.activation_id, ask.holder, ask.shown, ask.next_nonce, now)) is not None:
+    kept = own.nonces if own else Nonces(current=ask.next_nonce)
+    if (news := _restored(pool, own, ask.activation_id, ask.holder, ask.shown, kept, now)) is not None:
         return news
     if (refusal := _closed(pool, now)) is not None:
         return replace(refusal, activation_id=ask.activation_id, holder=ask.holder)
@@ -158,20 +159,22 @@ def _activate(pool: Pool, ask: Activate, now: datetime) -> Decision:
         return _denied(pool, "excluded", "policy.refused", now, ask.activation_id, ask.holder)
     if own is None or not own.occupies:
         return _claim(pool, own, ask, now)
-    if _is_its_own(own, ask, now):
+    if _is_its_own(pool, own, ask, now):
         return _resume(pool, own, ask, now)
     return _take_over(pool, own, ask, now)
 
 
-def _is_its_own(own: Holding, ask: Activate, now: datetime) -> bool:
+def _is_its_own(pool: Pool, own: Holding, ask: Activate, now: datetime) -> bool:
     """Nobody else can believe in this place: the token proves it, its holder returned it, or its lease is long over."""
     if ask.proof is not None and ask.proof == own.generation:
         return True
-    return own.state is State.RETURNED or (own.free_at is None and own.state is State.HELD and own.expires_at <= now)
+    if own.state is State.RETURNED:
+        return True
+    return own.free_at is None and own.state is State.HELD and own.expires_at + pool.terms.margin <= now
 
 
 def _claim(pool: Pool, own: Holding | None, ask: Activate, now: datetime) -> Decision:
-    wanted = {SEAT: 1, **ask.features}
+    wanted = {**ask.features, SEAT: 1}
     if (short := shortage(pool.tallies, wanted)) is not None:
         return _short(pool, short, now, ask.activation_id, ask.holder)
     return Claimed(
@@ -187,26 +190,33 @@ def _claim(pool: Pool, own: Holding | None, ask: Activate, now: datetime) -> Dec
 
 
 def _resume(pool: Pool, own: Holding, ask: Activate, now: datetime) -> Decision:
-    wanted = {SEAT: own.seats, **ask.features}
+    if _has_to_go(pool, own):
+        return _short(pool, Shortage(SEAT, own.seats), now, ask.activation_id, own.holder)
+    wanted = {**ask.features, SEAT: own.seats}
     held = returnable(pool.tallies, own.rights)
     change = {key: wanted.get(key, 0) - held.get(key, 0) for key in {**held, **wanted}}
     if (short := shortage(pool.tallies, {key: n for key, n in change.items() if n > 0})) is not None:
         return _short(pool, short, now, ask.activation_id, own.holder)
-    used_up = {key: n for key, n in own.rights.items() if key not in held}
+    drawn = used_up(pool.tallies, own.rights)
     return Resumed(
         at=now,
         activation_id=own.activation_id,
         generation=own.generation + 1,
         holder=own.holder,
         taken=counted(pool.tallies, change),
-        rights={key: wanted.get(key, 0) + used_up.get(key, 0) for key in {**used_up, **wanted}},
+        rights={key: wanted.get(key, 0) + drawn.get(key, 0) for key in {**drawn, **wanted}},
         expires_at=pool.terms.lease_end(now),
         nonces=_first_nonces(pool, ask),
     )
 
 
+def _has_to_go(pool: Pool, own: Holding) -> bool:
+    """The pool was shrunk, and this place is one that must not be kept: else whoever is cut would walk in again."""
+    return pool.excess > 0 if own.state is State.HELD else pool.seats.is_overfull
+
+
 def _take_over(pool: Pool, own: Holding, ask: Activate, now: datetime) -> Decision:
-    wanted = {SEAT: 1, **ask.features}
+    wanted = {**ask.features, SEAT: 1}
     if (short := shortage(pool.tallies, wanted)) is not None:
         return _short(pool, short, now, ask.activation_id, own.holder)
     return TakenOver(
@@ -247,11 +257,8 @@ def _refresh(pool: Pool, ask: Refresh, now: datetime) -> Decision:
 
 
 def _retake(pool: Pool, own: Holding, nonces: Nonces, now: datetime) -> Decision:
-    back = {
-        key: n
-        for key, n in own.rights.items()
-        if key not in pool.tallies or pool.tallies[key].right.kind is not Kind.USAGE_COUNT
-    }
+    drawn = used_up(pool.tallies, own.rights)
+    back = {key: n for key, n in own.rights.items() if key not in drawn}
     if (short := shortage(pool.tallies, back)) is not None:
         return replace(_short(pool, short, now, own.activation_id, own.holder), problem="seat.gone")
     return Retaken(
@@ -406,11 +413,15 @@ def nonce_in_order(pool: Pool, own: Holding, nonce: str | None) -> bool:
 def _restored_call(pool: Pool, own: Holding | None, ask: Call, now: datetime) -> Fact | None:
     if own is None and ask.shown is None:
         return None
-    return _restored(pool, own, ask.activation_id, own.holder if own else 0, ask.shown, ask.nonce or ask.next_nonce, now)
+    if ask.nonce is not None:
+        ahead = Nonces(current=ask.nonce, bound=True)  # it is newer than the database, as the lease is
+    else:
+        ahead = own.nonces if own else Nonces(current=ask.next_nonce)
+    return _restored(pool, own, ask.activation_id, own.holder if own else 0, ask.shown, ahead, now)
 
 
 def _restored(
-    pool: Pool, own: Holding | None, activation_id: str, holder: int, shown: ShownLease | None, nonce: str, now: datetime
+    pool: Pool, own: Holding | None, activation_id: str, holder: int, shown: ShownLease | None, nonces: Nonces, now: datetime
 ) -> Fact | None:
     """Rule 8: a signed lease that this database does not remember. The caller decides its request again afterwards."""
     if shown is None:
@@ -433,7 +444,7 @@ def _restored(
         sequence=shown.sequence,
         rights=own.rights if own is not None and held else rights,
         expires_at=shown.expires_at,
-        nonces=own.nonces if own else Nonces(current=nonce),
+        nonces=nonces,
     )
 
 
@@ -527,7 +538,7 @@ def _apply_granted(pool: Pool, fact: Granted) -> Pool:
         activated_at=own.activated_at if own and isinstance(fact, Refreshed | Retaken) else fact.at,
         refreshed_at=fact.at,
         expires_at=fact.expires_at,
-        free_at=fact.expires_at + pool.terms.margin if concurrent else None,
+        free_at=_place_end(own, fact, pool.terms.margin) if concurrent else None,
         sequence=pool.sequence + 1,
         nonces=fact.nonces,
         noted_at=fact.at if fact.recorded or own is None else own.noted_at,
@@ -535,6 +546,12 @@ def _apply_granted(pool: Pool, fact: Granted) -> Pool:
     if own is not None and own.occupies and isinstance(fact, TakenOver):
         pool = _keep_superseded(pool, own)
     return _signed(pool, fact, new)
+
+
+def _place_end(own: Holding | None, fact: Granted, margin: timedelta) -> datetime:
+    """Tell when a place comes back: a refresh never brings that forward, since its answer may not arrive."""
+    ends_at = fact.expires_at + margin
+    return max(ends_at, own.free_at) if own and own.free_at and isinstance(fact, Refreshed) else ends_at
 
 
 def _keep_superseded(pool: Pool, own: Holding) -> Pool:
@@ -583,18 +600,20 @@ def _apply_restored(pool: Pool, fact: Restored) -> Pool:
     own = pool.current(fact.activation_id)
     ends_at = max(fact.expires_at, own.expires_at) if own and own.occupies else fact.expires_at
     runs = bool(fact.taken) or (own is not None and own.occupies)
-    concurrent = pool.terms.mode is Mode.CONCURRENT
+    state = own.state if own and own.occupies else State.HELD if runs else State.LAPSED
+    ends = runs and (pool.terms.mode is Mode.CONCURRENT or state is not State.HELD)
+    kept_until = max(ends_at + pool.terms.margin, own.free_at) if own and own.free_at else ends_at + pool.terms.margin
     new = Holding(
         activation_id=fact.activation_id,
         generation=fact.generation,
         holder=fact.holder,
-        state=own.state if own and own.occupies else State.HELD if runs else State.LAPSED,
+        state=state,
         occupies=runs,
         rights=fact.rights,
         activated_at=own.activated_at if own else fact.at,
         refreshed_at=own.refreshed_at if own else fact.at,
         expires_at=ends_at,
-        free_at=ends_at + pool.terms.margin if runs and concurrent else None,
+        free_at=kept_until if ends else None,
         sequence=fact.sequence,
         nonces=fact.nonces,
         noted_at=fact.at,
@@ -604,9 +623,10 @@ def _apply_restored(pool: Pool, fact: Restored) -> Pool:
 
 
 def _signed(pool: Pool, fact: Fact, own: Holding) -> Pool:
-    """A lease is signed for this: the sequence rises, in the pool and in the holding."""
+    """A lease is signed for this: the sequence rises, in the pool and in the holding; it never ends after the entitlement."""
     number = pool.sequence + 1
-    return replace(_with_holding(pool, fact, replace(own, sequence=number)), sequence=number)
+    signed = replace(own, sequence=number, expires_at=pool.terms.bounded(own.expires_at))
+    return replace(_with_holding(pool, fact, signed), sequence=number)
 
 
 def _with_holding(pool: Pool, fact: Fact, new: Holding, *, forced: bool = False) -> Pool:
@@ -618,7 +638,8 @@ def _counted(pool: Pool, fact: Fact, *, forced: bool = False) -> Pool:
     if not fact.taken:
         return pool if holders == pool.holders else replace(pool, holders=holders)
     changed = {key: pool.tallies[key].changed(n, forced=forced) for key, n in fact.taken.items() if key in pool.tallies}
-    return replace(pool, tallies={**pool.tallies, **changed}, holders=holders)
+    tallies = {**pool.tallies, **changed}
+    return replace(pool, tallies=tallies, holders=holders, excess=min(pool.excess, tallies[SEAT].too_many))
 
 
 def _depart(pool: Pool, holders: int) -> Pool:

@@ -76,7 +76,11 @@ class Noted:
 def note(denied: Denied, earlier: Window | None, flood: Flood, now: datetime, new_id: str) -> Noted:
     """Count a refusal or write it down. `earlier` is the holder's own window, or the pool's once its flood is over."""
     flood = flood.at(now)
-    if earlier is not None and earlier.is_open(now) and (earlier.rule == denied.rule or earlier.holder == THE_FLOOD):
+    if (
+        earlier is not None
+        and earlier.is_open(now)
+        and (earlier.rule == denied.rule or earlier.holder == THE_FLOOD or flood.is_over)
+    ):
         return Noted(replace(earlier, count=earlier.count + 1, until=now), [], flood)
     facts = earlier.closed() if earlier is not None else []
     if flood.is_over:

@@ -55,14 +55,20 @@ def step(alive: Alive, wall: datetime, boot_id: str, boot_at: timedelta) -> time
 
 
 def extended(holding: Holding, terms: Terms, gap: timedelta, now: datetime) -> Holding:
-    """Give a holding the time back that nobody could refresh in. Only held places get it: the others wait for nobody."""
-    if holding.state is not State.HELD or holding.is_due(now - gap):
+    """Give a holding the time back that nobody could refresh in.
+
+    A place that only waits for a lease to end is kept longer too: if the clock has stepped, no time has passed for whoever
+    believes in that lease. A returned one isn't: nobody believes in it.
+    """
+    if not holding.occupies or holding.state is State.RETURNED or holding.is_due(now - gap):
         return holding
+    if holding.state is not State.HELD:
+        return replace(holding, free_at=holding.free_at + gap if holding.free_at else None)
     floor = holding.expires_at if holding.floored else now + terms.refresh_interval
-    expires_at = max(holding.expires_at + gap, floor)
+    ends_at = max(holding.expires_at + gap, floor)
     return replace(
         holding,
-        expires_at=expires_at,
-        free_at=expires_at + terms.margin if terms.mode is Mode.CONCURRENT else None,
+        expires_at=max(holding.expires_at, terms.bounded(ends_at)),
+        free_at=ends_at + terms.margin if terms.mode is Mode.CONCURRENT else None,
         floored=holding.floored or floor > holding.expires_at + gap,
     )

@@ -143,6 +143,14 @@ class Transaction(Protocol):
         """Give every held place the time back that nobody could refresh in; the number of places."""
         ...
 
+    def shift_leases(self, by: timedelta) -> None:
+        """Move every lease and place by this much: the recorded time itself was wrong."""
+        ...
+
+    def tenants(self) -> list[str]:
+        """Give the ids of all tenants."""
+        ...
+
     def pools_for_codes(
         self, asked: Sequence[tuple[str, str, str, str | None]]
     ) -> Mapping[tuple[str, str, str], list[PoolKey]]:

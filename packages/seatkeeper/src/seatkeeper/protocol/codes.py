@@ -42,11 +42,7 @@ def canonical(code: str) -> str:
 def looks_right(code: str) -> bool:
     """Tell whether the check character of a code made by `make_code` fits; codes of a vendor's own need not."""
     plain = canonical(code)
-    return (
-        len(plain) == 25
-        and all(character in _VALUE for character in plain)
-        and _check_character(plain[:-1]) == plain[-1]
-    )
+    return len(plain) == 25 and all(character in _VALUE for character in plain) and _check_character(plain[:-1]) == plain[-1]
 
 
 def last_four(code: str) -> str:

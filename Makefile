@@ -1,0 +1,57 @@
+# One line each; `make` alone shows them.
+PYTHON ?= python3
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench mutants crash serve lock clean
+
+help:    ## show what there is
+	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(READY)    ## see it run: a server, three seats, four programs, a crash, a refusal
+	@$(BIN)/seatkeeper demo
+
+test: $(READY) .venv/.debian    ## run the tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(READY)    ## formatting, lint, types, and who may import whom
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy packages/seatkeeper/src packages/seatkeeper-server/src
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(READY) .venv/.debian    ## measure speed side by side; writes build/bench.json
+	@$(BIN)/python -m bench
+
+mutants: $(READY) .venv/.debian    ## break each promise on purpose and see which test notices
+	@$(BIN)/python scripts/mutants.py
+
+crash: $(READY) .venv/.debian    ## kill the server again and again under load (longer than in the tests)
+	@$(BIN)/python -m pytest tests/journeys/test_crash.py --kills 300 -q --timeout 3600
+
+serve: $(READY)    ## run a cloud server on build/data
+	@$(BIN)/seatkeeper cloud --data build/data
+
+lock:    ## pin requirements.in into requirements.lock: versions and hashes, no addresses
+	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q uv
+	@build/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    -q requirements.in -o requirements.lock
+	@sed -i '1i # Made by `make lock` from requirements.in: versions and hashes, no download addresses.' requirements.lock
+
+clean:   ## forget everything that was made
+	rm -rf .venv build .hypothesis .mypy_cache .ruff_cache
+
+# Python packages, exactly those of the lock; then our two distributions, editable.
+$(READY): requirements.lock packages/seatkeeper/pyproject.toml packages/seatkeeper-server/pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps \
+	    -e packages/seatkeeper -e packages/seatkeeper-server
+	@touch $@
+
+# What the tests and the bench need besides Python: compilers, curl, strace, wrk.
+.venv/.debian: scripts/debian_packages.sh | $(READY)
+	@sh scripts/debian_packages.sh
+	@touch $@

@@ -1,0 +1,237 @@
+// Whom a program believes: one pinned root, the keys it certified, the leases those signed.
+//
+// The same checks in the same order as the Python SDK's protocol/envelopes.py and protocol/trust.py, so that all of
+// tests/vectors comes out the same (`seat --verify-vectors`). Nothing in here opens a socket or asks the time. Nothing in
+// a token ever chooses how the token is checked: one algorithm, one type, one key.
+#pragma once
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "json.hpp"
+
+namespace trust {
+
+// The document is not what it claims to be. `reason` says which check failed.
+struct Untrusted : std::runtime_error {
+    explicit Untrusted(std::string reason_) : std::runtime_error("not to be trusted: " + reason_), reason(std::move(reason_)) {}
+    std::string reason;
+};
+
+inline void require(const char* reason, bool holds) {
+    if (!holds) throw Untrusted(reason);
+}
+
+// --- base64url, keys, signatures ---------------------------------------------------------------------------------------
+
+using Bytes = std::string;
+using Keys = std::map<std::string, Bytes>;  // key id to 32 raw bytes
+
+constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+inline std::string b64url(std::string_view bytes) {
+    std::string out;
+    unsigned bits = 0, held = 0;
+    for (const char byte : bytes) {
+        bits = (bits << 8 | static_cast<unsigned char>(byte)) & 0xffff, held += 8;
+        for (; held >= 6; held -= 6) out += alphabet[bits >> (held - 6) & 63];
+    }
+    if (held) out += alphabet[bits << (6 - held) & 63];
+    return out;
+}
+
+// Decode strictly: no padding, no white space, and only the one spelling that encoding gives.
+inline Bytes unb64url(std::string_view text) {
+    Bytes out;
+    unsigned bits = 0, held = 0;
+    for (const char character : text) {
+        const auto value = alphabet.find(character);
+        require("malformed", value != alphabet.npos);
+        bits = (bits << 6 | static_cast<unsigned>(value)) & 0xffff, held += 6;
+        if (held >= 8) held -= 8, out += static_cast<char>(bits >> held & 0xff);
+    }
+    require("malformed", b64url(out) == text);
+    return out;
+}
+
+inline Bytes read_public_key(std::string_view text) {
+    auto raw = unb64url(text);
+    require("malformed", raw.size() == 32);
+    return raw;
+}
+
+// The `kid` of a public key: the first 16 characters of its SHA-256.
+inline std::string key_id(const Bytes& key) {
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    SHA256(reinterpret_cast<const unsigned char*>(key.data()), key.size(), digest);
+    return b64url({reinterpret_cast<const char*>(digest), sizeof digest}).substr(0, 16);
+}
+
+inline bool signature_fits(const Bytes& key, std::string_view document, const Bytes& signature) {
+    const auto raw = [](std::string_view bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); };
+    std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> public_key(
+        EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, raw(key), key.size()), EVP_PKEY_free);
+    std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+    return public_key && context &&
+           EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, public_key.get()) == 1 &&
+           EVP_DigestVerify(context.get(), raw(signature), signature.size(), raw(document), document.size()) == 1;
+}
+
+// 192 random bits for a `clientNonce`: what makes a recorded answer useless.
+inline std::string fresh_nonce() {
+    unsigned char bytes[24];
+    if (RAND_bytes(bytes, sizeof bytes) != 1) throw std::runtime_error("no randomness is to be had");
+    return b64url({reinterpret_cast<const char*>(bytes), sizeof bytes});
+}
+
+// --- envelopes: compact JWS with Ed25519 and nothing else (RFC 7515, RFC 9864) ----------------------------------------
+
+constexpr std::size_t max_token = 16 * 1024;
+
+struct Parts {
+    std::string_view header, payload, signature;
+};
+
+inline Parts split(std::string_view token) {
+    require("malformed", token.size() <= max_token);
+    const auto first = token.find('.'), last = token.rfind('.');
+    require("malformed", first != token.npos && first != last && token.find('.', first + 1) == last);
+    return {token.substr(0, first), token.substr(first + 1, last - first - 1), token.substr(last + 1)};
+}
+
+inline json::Value read_json(const Bytes& text) {
+    try {
+        return json::read(text);
+    } catch (const json::Error&) {
+        throw Untrusted("malformed");
+    }
+}
+
+// The payload of a token whose signature, type and key are as expected.
+inline Bytes open_envelope(std::string_view token, std::string_view typ, const Keys& keys) {
+    const auto [header, payload, signature] = split(token);
+    const auto head = read_json(unb64url(header));
+    require("malformed", head.object() && head.members().size() == 3);  // no jwk, jku, crit or other ideas
+    std::map<std::string, std::string> says;
+    for (const char* name : {"alg", "typ", "kid"}) {
+        require("malformed", std::holds_alternative<std::string>(head[name].is));
+        says[name] = head[name].text();
+    }
+    require("algorithm", says["alg"] == "Ed25519");
+    require("type", says["typ"] == typ);
+    const auto key = keys.find(says["kid"]);
+    require("unknown-key", key != keys.end());
+    const auto signed_part = token.substr(0, header.size() + 1 + payload.size());
+    require("signature", signature_fits(key->second, signed_part, unb64url(signature)));
+    return unb64url(payload);
+}
+
+// --- claims --------------------------------------------------------------------------------------------------------------
+
+using Features = std::map<std::string, std::int64_t>;
+
+// What a local server's key may sign for.
+struct Covers {
+    std::vector<std::string> entitlements;
+    Features features;
+    double end = 0;
+};
+
+struct Certificate {
+    std::string tid, iss, kid, key;
+    double iat = 0, nbf = 0, exp = 0;  // seconds since 1970
+    std::optional<Covers> covers;
+};
+
+struct Lease {
+    std::string iss, tid, prd, edn, ent, act, sub;
+    Features feat;
+    double iat = 0, exp = 0;  // seconds since 1970
+    std::int64_t gen = 0, epo = 0, seq = 0;
+    std::optional<std::string> nonce;
+};
+
+// What the lease just asked for must say; anything else is somebody else's lease.
+struct Expected {
+    std::string tenant_id, product_id, seat_id, nonce;
+};
+
+inline Features read_features(const json::Value& value) {
+    Features features;
+    for (const auto& [key, amount] : value.members()) features[key] = amount.integer();
+    return features;
+}
+
+inline Covers read_covers(const json::Value& value) {
+    Covers covers{{}, read_features(value["features"]), value["end"].number()};
+    for (const auto& entitlement : value["entitlements"].array()) covers.entitlements.push_back(entitlement.text());
+    return covers;
+}
+
+inline Certificate read_certificate(const json::Value& is) {
+    Certificate claims;
+    claims.tid = is["tid"].text(), claims.iss = is["iss"].text(), claims.kid = is["kid"].text(), claims.key = is["key"].text();
+    claims.iat = is["iat"].number(), claims.nbf = is["nbf"].number(), claims.exp = is["exp"].number();
+    if (!is["covers"].null()) claims.covers = read_covers(is["covers"]);
+    return claims;
+}
+
+inline Lease read_lease(const json::Value& is) {
+    Lease claims;
+    claims.iss = is["iss"].text(), claims.tid = is["tid"].text(), claims.prd = is["prd"].text(), claims.edn = is["edn"].text();
+    claims.ent = is["ent"].text(), claims.act = is["act"].text(), claims.sub = is["sub"].text();
+    claims.gen = is["gen"].integer(), claims.epo = is["epo"].integer(), claims.seq = is["seq"].integer();
+    claims.iat = is["iat"].number(), claims.exp = is["exp"].number();
+    claims.feat = read_features(is["feat"]);
+    if (!is["nonce"].null()) claims.nonce = is["nonce"].text();
+    return claims;
+}
+
+template <class Read> auto read_claims(const Bytes& payload, Read read) {
+    try {
+        return read(json::read(payload));
+    } catch (const json::Error&) {
+        throw Untrusted("malformed");
+    }
+}
+
+// --- the chain -------------------------------------------------------------------------------------------------------------
+
+// The claims of a certificate signed by a pinned root.
+inline Certificate check_certificate(std::string_view token, const std::vector<Bytes>& roots) {
+    Keys keys;
+    for (const auto& root : roots) keys[key_id(root)] = root;
+    return read_claims(open_envelope(token, "seatkeeper-cert+jwt", keys), read_certificate);
+}
+
+inline void check_grant(const Lease& lease, const Covers& covers) {
+    bool named = false;
+    for (const auto& entitlement : covers.entitlements) named = named || entitlement == lease.ent;
+    require("entitlement", named);
+    for (const auto& [key, amount] : lease.feat) {
+        const auto granted = covers.features.find(key);
+        require("feature", amount <= (granted == covers.features.end() ? 0 : granted->second));
+    }
+    require("end", lease.exp <= covers.end);
+}
+
+// The claims of a lease that this program may act on (contract, "Rules of the seat", 7).
+inline Lease check_lease(std::string_view token, const Certificate& certificate, const Expected& expected) {
+    const Keys keys{{certificate.kid, read_public_key(certificate.key)}};
+    const auto lease = read_claims(open_envelope(token, "seatkeeper-lease+jwt", keys), read_lease);
+    require("tenant", lease.tid == expected.tenant_id && certificate.tid == expected.tenant_id);
+    require("product", lease.prd == expected.product_id);
+    require("seat", lease.sub == expected.seat_id);
+    require("nonce", lease.nonce == expected.nonce);
+    require("issuer", lease.iss == certificate.iss);
+    require("validity", certificate.nbf <= lease.iat && lease.iat < lease.exp && lease.exp <= certificate.exp);
+    if (certificate.covers) check_grant(lease, *certificate.covers);
+    return lease;
+}
+
+}  // namespace trust

@@ -1,0 +1,63 @@
+"""Reads the database beside the desk: one connection that can't write, one consistent snapshot a read, waiting for nobody.
+
+The desk owns the one connection that writes; whoever only wants to know something must not queue behind its commits. What is
+read here is for keys, reports and metrics. No seat is ever decided from it.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+from seatkeeper_server.service.ports import StorageUnavailable
+from seatkeeper_server.store import queries
+from seatkeeper_server.store.catalogue import Catalogue
+from seatkeeper_server.store.sqlite import SQL_FILES, SqliteTransaction
+
+Result = TypeVar("Result")
+
+
+class Reader:
+    """One reading connection, for one read at a time from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sql = queries.load(*SQL_FILES)
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def read(self, question: Callable[[Catalogue], Result]) -> Result:
+        """Have a question answered from one snapshot.
+
+        Raises:
+            StorageUnavailable: the database can't be read.
+        """
+        with self._lock:
+            try:
+                connection = self._connected()
+                connection.execute("BEGIN")
+                try:
+                    return question(Catalogue(SqliteTransaction(connection, self._sql)))
+                finally:
+                    connection.rollback()
+            except sqlite3.Error as error:
+                self._forget()
+                raise StorageUnavailable(f"{self._path}: {error}") from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._forget()
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA query_only=ON")
+            self._connection = connection
+        return self._connection
+
+    def _forget(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

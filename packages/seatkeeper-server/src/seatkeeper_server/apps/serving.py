@@ -1,0 +1,223 @@
+"""Runs an ASGI application under uvicorn: the socket, TLS, bounds on what a connection may cost, and a stop that loses nothing.
+
+It knows no route and no database. On SIGTERM or SIGINT it takes no new connection, answers what is under way, and returns, so
+that its caller can close what the answers needed. Port 0 takes a free port; `announce` is told the real one.
+"""
+
+import logging
+import signal
+import socket
+import ssl
+import sys
+from asyncio import BaseTransport, TimerHandle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import current_thread, main_thread
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from seatkeeper_server.settings import Settings
+
+MAX_HEAD_BYTES: Final = 32 * 1024  # of one request's line and headers; ours have about 500
+HEAD_WITHIN: Final = 10.0  # seconds; how long a client may take over one request's head, give or take as much again
+BACKLOG: Final = 2048
+
+STOPS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class CannotServe(Exception):
+    """The server can't listen as it was told to. The message says which option to change."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells when it serves and leaves the ending of the process to its caller."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, then say so."""
+        await super().startup(sockets)
+        self._tell_started()
+
+    def stop(self) -> None:
+        """Stop as a signal would; from any thread."""
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on a signal. uvicorn's own way raises it once more at the end, which would kill us before the desk is closed."""
+        if current_thread() is not main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in STOPS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(
+    app: Any,  # uvicorn's type for applications is private
+    settings: Settings,
+    announce: Callable[[str], None],
+    *,
+    running: Callable[[Server], None] = lambda server: None,
+) -> None:
+    """Serve until told to stop. `announce` is told the URL; `running` is handed what can stop it, for callers without signals.
+
+    Raises:
+        CannotServe: the address is taken or unknown, or a TLS file can't be used.
+    """
+    tls = tls_context(settings)
+    listener = listen(settings)
+    url = f"{settings.scheme}://{settings.url_host}:{listener.getsockname()[1]}"
+    server = Server(_config(app, settings, tls), lambda: announce(url))
+    running(server)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open the listening socket; `::` takes IPv4 too.
+
+    Raises:
+        CannotServe: the address is taken or unknown.
+    """
+    host, port = settings.host, settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
+    except OSError as error:
+        raise CannotServe(
+            f"can't listen on {settings.url_host}:{port}: {error.strerror or error}; try another --port"
+        ) from error
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Give the TLS context, None without TLS. With a client authority, who shows no certificate of it gets no connection.
+
+    Raises:
+        CannotServe: a file can't be read, or key and certificate don't belong together.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with _told(settings.tls_cert, settings.tls_key):
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    if settings.tls_client_ca is not None:
+        with _told(settings.tls_client_ca):
+            context.load_verify_locations(settings.tls_client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+@contextmanager
+def _told(*files: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ssl.SSLError) as error:
+        names = " and ".join(str(file) for file in files)
+        raise CannotServe(f"TLS: {names} can't be used: {error.strerror or error}") from error
+
+
+def _config(app: Any, settings: Settings, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    proxies = [address.strip() for address in settings.trusted_proxies.split(",") if address.strip()]
+    return uvicorn.Config(
+        app,
+        loop="auto",  # uvloop where there is one
+        http=BoundedHttp,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(proxies),  # off, a client can't choose the address that its failures are counted under
+        forwarded_allow_ips=proxies,
+        limit_concurrency=settings.connection_limit,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive,
+        timeout_graceful_shutdown=settings.stop_within,
+        ssl_context_factory=None if tls is None else lambda config, default: tls,
+    )
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, with a bound on how large and how slow the head of a request may be.
+
+    Its parser keeps whatever headers arrive, for as long as they arrive; a hundred patient clients could fill the memory or
+    hold every connection. Bodies are bounded by the application.
+    """
+
+    _in_head = True  # a head is awaited or arriving
+    _head_bytes = 0
+    _heads = 0
+    _patience: TimerHandle | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin to count."""
+        super().connection_made(transport)  # type: ignore[arg-type]  # it is a stream's
+        self._patience = self.loop.call_later(HEAD_WITHIN, self._lose_patience, 0)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop counting."""
+        super().connection_lost(exc)
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what arrived, unless the head has become too large."""
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The request's head is too large.")
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._in_head, self._head_bytes = False, 0
+        self._heads += 1
+        super().on_headers_complete()
+
+    def _lose_patience(self, heads_before: int) -> None:
+        """Close a connection that has been at one and the same head since last time."""
+        if self._in_head and self._heads == heads_before:
+            self.transport.close()
+            return
+        self._patience = self.loop.call_later(HEAD_WITHIN, self._lose_patience, self._heads)
+
+
+def log_to_stderr(level: str) -> None:
+    """Let events go to stderr: lines for people on a terminal, JSON elsewhere. Standard output belongs to the command."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(
+        level=max(number, logging.INFO), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    for_people = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,72 @@
+"""How the command line ends when it fails: one sentence on standard error that says what to do, and an exit code.
+
+    0  done                                    2  the command was typed wrong
+    1  refused, not found, or a check failed   3  the data can't be used: missing, newer, damaged, full, another's key
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+DONE = 0
+REFUSED = 1
+USAGE = 2
+UNUSABLE = 3
+
+EXIT_CODES = "Exit codes: 0 done; 1 refused, not found or a check failed; 2 typed wrong; 3 the data can't be used."
+
+
+class Mistyped(Exception):
+    """An argument has a value that can't be. The message says how to write it."""
+
+
+class Unusable(Exception):
+    """The data directory can't be used. The message says why and what to do."""
+
+
+@contextmanager
+def wrong_values_told() -> Iterator[None]:
+    """Turn the refusal of a value into a message about how the command was typed."""
+    try:
+        yield
+    except ValueError as error:
+        raise Mistyped(_first_line(error)) from error
+
+
+def end_with(error: Exception) -> int:
+    """Say on standard error what went wrong, and give the exit code. An error of the program itself is raised again."""
+    code = _exit_code(error)
+    if code is None:
+        raise error
+    print(f"seatkeeper: {error}", file=sys.stderr)
+    return code
+
+
+def _exit_code(error: Exception) -> int | None:
+    # Imported here, so that `seatkeeper --help` doesn't wait for the whole server.
+    from seatkeeper_server.keys import SealKeyError
+    from seatkeeper_server.service.catalogue import CannotDo
+    from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
+    from seatkeeper_server.store.locking import DirectoryInUse
+    from seatkeeper_server.store.sqlite import SchemaTooNew
+
+    match error:
+        case CannotDo():
+            return REFUSED
+        case Mistyped():
+            return USAGE
+        case Unusable() | SealKeyError() | StorageFull() | StorageUnavailable() | SchemaTooNew() | DirectoryInUse():
+            return UNUSABLE
+        case _:
+            return None
+
+
+def _first_line(error: ValueError) -> str:
+    """Give a reason in one line; pydantic's lists are cut to their first."""
+    listed = getattr(error, "errors", None)
+    if listed is None:
+        return str(error)
+    first = listed()[0]
+    field = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return f"--{field}: {reason}" if field else reason

@@ -1,0 +1,74 @@
+"""How verbs print: JSON for programs, tables on a terminal, plain columns into a pipe. Moments for people are local time."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+NOTHING = "-"
+
+
+def print_json(value: object, *, line: bool = False) -> None:
+    """Print a value as JSON: indented, or on one line."""
+    print(json.dumps(value, indent=None if line else 2, ensure_ascii=False), flush=line)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), title: str = "") -> None:
+    """Print rows under columns; those named in `right` are numbers."""
+    if sys.stdout.isatty():
+        _print_rich(columns, rows, right, title)
+        return
+    if title:
+        print(title)
+    widths = [max(len(row[at]) for row in [columns, *rows]) for at in range(len(columns))]
+    for row in [columns, *rows]:
+        cells = [
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for cell, width, name in zip(row, widths, columns, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], title: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", title_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # a name may look like markup
+    Console().print(table)
+
+
+def json_moment(moment: datetime | None) -> str | None:
+    """Write a moment for programs: RFC 3339 in UTC."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def clock(moment: datetime | None, never: str = NOTHING) -> str:
+    """Write a moment for people: local time; the day only when it isn't today's."""
+    if moment is None:
+        return never
+    here = moment.astimezone()
+    is_today = here.date() == datetime.now(UTC).astimezone().date()
+    return here.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
+
+
+def day(moment: datetime | None, never: str = "never") -> str:
+    """Write when something ends, for people: the last day it holds; `never` when it doesn't end."""
+    if moment is None:
+        return never
+    return (moment - timedelta(microseconds=1)).astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def number(count: int | None) -> str:
+    """Write a count that may be unlimited."""
+    return "unlimited" if count is None else str(count)
+
+
+def amounts(held: dict[str, int]) -> str:
+    """Write amounts of features."""
+    return ", ".join(f"{key} {amount}" for key, amount in sorted(held.items())) or NOTHING

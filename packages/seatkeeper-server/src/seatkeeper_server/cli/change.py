@@ -1,0 +1,49 @@
+"""`seatkeeper change`: more seats or fewer, longer or shorter."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from seatkeeper_server.cli._failures import wrong_values_told
+from seatkeeper_server.cli._options import Data, EntitlementId, Json
+from seatkeeper_server.cli._output import day, json_moment, number, print_json
+from seatkeeper_server.cli._place import opened
+from seatkeeper_server.domain.catalogue import read_end
+from seatkeeper_server.service import selling
+from seatkeeper_server.service.selling import Change, Changed
+
+
+def change(
+    entitlement: EntitlementId,
+    /,
+    *,
+    seats: Annotated[int | None, Parameter(help="How many seats it has from now on.")] = None,
+    until: Annotated[
+        str | None, Parameter(help="Its last day in UTC, such as 2027-12-31; a moment with its zone; or never.")
+    ] = None,
+    force: Annotated[bool, Parameter(help="Shrink below what is taken: holders lose their seat at their next refresh.")] = False,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Change how many seats were bought, or until when; what it was before is written down too."""
+    with wrong_values_told():
+        wanted = Change(seats=seats, moves_end=until is not None, until=read_end(until) if until else None, force=force)
+    with opened(data) as place, place.transaction() as desk:
+        changed = selling.change(desk.catalogue, entitlement, wanted, desk.now)
+    if json:
+        print_json(_as_data(changed))
+    elif changed.going:
+        print(
+            f"{changed.entitlement_id}: {number(changed.seats)} seats, until {day(changed.until)};"
+            f" {changed.going} holders lose their seat at their next refresh, and count until their leases have ended"
+        )
+
+
+def _as_data(changed: Changed) -> dict[str, object]:
+    return {
+        "entitlementId": changed.entitlement_id,
+        "seats": changed.seats,
+        "until": json_moment(changed.until),
+        "before": {"seats": changed.seats_before, "until": json_moment(changed.until_before)},
+        "going": changed.going,
+    }

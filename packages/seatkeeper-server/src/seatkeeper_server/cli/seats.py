@@ -1,0 +1,96 @@
+"""`seatkeeper seats`: how full the pools are, and who is in them."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._output import NOTHING, amounts, clock, day, json_moment, number, print_json, print_table
+from seatkeeper_server.cli._place import opened
+from seatkeeper_server.cli.ls import as_data as overview_data
+from seatkeeper_server.domain.admission import Tally
+from seatkeeper_server.domain.terms import Kind
+from seatkeeper_server.service import reporting, selling
+from seatkeeper_server.service.reporting import Occupant, Occupation
+
+
+def seats(
+    entitlement: Annotated[str | None, Parameter(help="Only this entitlement's.", show_default=False)] = None,
+    /,
+    *,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Show for each entitlement how many seats are bought, held, lent and free, and who holds them until when."""
+    with opened(data) as place, place.transaction() as desk:
+        if entitlement is not None:
+            selling.find(desk.catalogue, entitlement)
+        found = reporting.occupations(desk.catalogue, entitlement, desk.now, desk.today)
+    if json:
+        print_json([_as_data(one) for one in found])
+        return
+    if not found:
+        print("Nothing has been sold yet: see `seatkeeper sell --help`.")
+    for at, one in enumerate(found):
+        if at:
+            print()
+        _print_one(one)
+
+
+def _print_one(one: Occupation) -> None:
+    overview, bought = one.overview, one.overview.bought
+    print(
+        f"{bought.customer}: {bought.product} ({bought.entitlement_id}), {overview.standing.value}, end {day(overview.ends_at)}"
+    )
+    print(
+        f"seats: {number(overview.seats)} bought, {one.held} held, {one.lent} lent, {number(overview.free)} free"
+        + "".join(f"; {_feature_text(tally)}" for tally in one.features)
+    )
+    if one.occupants:
+        columns = ("holder", "state", "since", "lease ends", "features", "activation")
+        print_table(columns, [_row(occupant) for occupant in one.occupants])
+
+
+def _feature_text(tally: Tally) -> str:
+    if tally.right.kind is Kind.BOOL:
+        return tally.right.key
+    return f"{tally.right.key} {tally.used} of {number(tally.right.bought)}"
+
+
+def _row(one: Occupant) -> list[str]:
+    holding = one.place.holding
+    state = one.condition.value if one.counts or one.condition is reporting.Condition.LAPSED else f"{one.condition.value}, over"
+    times = [clock(holding.activated_at), clock(holding.expires_at)]
+    return [one.name or NOTHING, state, *times, amounts(one.features), holding.activation_id]
+
+
+def _as_data(one: Occupation) -> dict[str, object]:
+    return {
+        **overview_data(one.overview),
+        "held": one.held,
+        "lent": one.lent,
+        "features": [
+            {"key": tally.right.key, "type": tally.right.kind.value, "bought": tally.right.bought, "used": tally.used}
+            for tally in one.features
+        ],
+        "holders": [_holder_data(occupant) for occupant in one.occupants],
+    }
+
+
+def _holder_data(one: Occupant) -> dict[str, object]:
+    who, holding = one.place.who, one.place.holding
+    return {
+        "seatId": who.seat_id,
+        "seatName": who.seat_name,
+        "user": who.user,
+        "host": who.host,
+        "activationId": holding.activation_id,
+        "state": one.condition.value,
+        "counts": one.counts,
+        "since": json_moment(holding.activated_at),
+        "refreshedAt": json_moment(holding.refreshed_at),
+        "leaseEndsAt": json_moment(holding.expires_at),
+        "countsUntil": json_moment(holding.free_at),
+        "blockedUntil": json_moment(one.place.blocked_until),
+        "features": one.features,
+    }

@@ -1,0 +1,40 @@
+"""`seatkeeper verify`: whether facts, counters and seats say the same."""
+
+from seatkeeper_server.cli._failures import DONE, REFUSED
+from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._output import print_json
+from seatkeeper_server.cli._place import opened
+from seatkeeper_server.service import verifying
+from seatkeeper_server.service.verifying import Break, Verified
+
+
+def verify(*, data: Data = None, json: Json = False) -> int:
+    """Walk every chain of facts, add the facts up, and compare with the counters and the seats; 1 if anything is off."""
+    with opened(data) as place:
+        found = verifying.verify(place.catalogue)
+    if json:
+        print_json(_as_data(found))
+    else:
+        for one in found.breaks:
+            print(_as_text(one))
+        verdict = "everything fits" if found.holds else f"{len(found.breaks)} places where it does not fit"
+        print(f"{found.chains} chains, {found.facts} facts, {found.counters} counters: {verdict}")
+    return DONE if found.holds else REFUSED
+
+
+def _as_text(one: Break) -> str:
+    where = "the vendor's own chain" if one.chain_id == one.tenant_id else one.chain_id
+    return f"{where}: {one.what}"
+
+
+def _as_data(found: Verified) -> dict[str, object]:
+    return {
+        "holds": found.holds,
+        "chains": found.chains,
+        "facts": found.facts,
+        "counters": found.counters,
+        "breaks": [
+            {"tenantId": one.tenant_id, "chainId": one.chain_id, "number": one.number, "what": one.what}
+            for one in found.breaks
+        ],
+    }

@@ -1,0 +1,50 @@
+"""Whether the server lives and whether it is of use: /livez, /readyz, and /health/ready, which is /readyz by another name.
+
+Alive means that this process answers; to start it anew helps only if it doesn't. Ready means that a request would be served:
+the server is not stopping, and the database has not failed in the last seconds. It becomes ready again by time alone, since a
+load balancer that has turned away sends nothing that could succeed.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from seatkeeper_server.http.messages import Answer, Request, json_answer
+from seatkeeper_server.http.problems import problem_answer
+
+TROUBLE_LASTS: Final = 5.0  # seconds after the last failure of the database
+
+
+class Health:
+    """What the server knows of its own state."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._stopping = False
+        self._failed_at: float | None = None
+
+    def stop(self) -> None:
+        """From now on the server finishes what is under way and takes nothing new."""
+        self._stopping = True
+
+    def storage_failed(self) -> None:
+        """The database has just failed."""
+        self._failed_at = self._clock()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a request would not be served; None if it would."""
+        if self._stopping:
+            return "The server is stopping."
+        if self._failed_at is not None and self._clock() - self._failed_at < TROUBLE_LASTS:
+            return "The database has just failed."
+        return None
+
+    async def live(self, request: Request) -> Answer:
+        """GET /livez."""
+        return json_answer(200, {"status": "alive"})
+
+    async def ready(self, request: Request) -> Answer:
+        """GET /readyz."""
+        trouble = self.trouble
+        return json_answer(200, {"status": "ready"}) if trouble is None else problem_answer("storage.unavailable", trouble)

@@ -1,0 +1,163 @@
+"""Who asks: access tokens, activation codes, idempotency keys, addresses. Everything is checked here before the desk is asked.
+
+What is unknown is unknown alike: whether it is the tenant, the product or the code that is wrong can be seen neither in the
+answer nor in the time it takes.
+"""
+
+import re
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
+from math import ceil
+from time import time
+from typing import Final, Protocol
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from seatkeeper.protocol import codes
+from seatkeeper.protocol.documents import CodeCredentials, Credentials
+from seatkeeper_server.http.messages import Request
+from seatkeeper_server.http.problems import ProblemError, reject_field
+from seatkeeper_server.keys import Keyring, TenantKeys
+from seatkeeper_server.service.calls import Key, TokenClaims
+
+MAX_TENANT: Final = 64  # characters of an id
+MAX_TOKEN: Final = 256  # characters; ours have about 75
+HINT_FROM: Final = 12  # characters a code must have before its last four are no longer most of it
+
+_IDEMPOTENCY_KEY: Final = re.compile(r"[A-Za-z0-9_-]{22,200}\Z")  # 128 random bits in base64url; a UUID is longer
+
+
+class Credentialed(Protocol):
+    """A document that may carry a code in either spelling."""
+
+    @property
+    def activation_credentials(self) -> Credentials | None:
+        """The present spelling."""
+        ...
+
+    @property
+    def activation_code(self) -> str | None:
+        """The older spelling."""
+        ...
+
+
+def tenant_of(request: Request) -> str:
+    """Give the tenant that a request with a code speaks of.
+
+    Raises:
+        ProblemError: the header is missing, or can't be a tenant's id.
+    """
+    tenant_id = request.tenant_id
+    if not tenant_id or len(tenant_id) > MAX_TENANT:
+        raise ProblemError("credentials.unknown", "The header N-TenantId is missing or is not a tenant's id.")
+    return tenant_id
+
+
+def code_of(document: Credentialed) -> str | None:
+    """Give the activation code of a request, in either spelling; None for credentials that nobody here can check.
+
+    Raises:
+        ProblemError: there are none at all.
+    """
+    credentials = document.activation_credentials
+    if credentials is None:
+        if document.activation_code is None:
+            reject_field("activationCredentials", "Give activationCredentials, or the older activationCode.", "required")
+        return document.activation_code
+    return credentials.code if isinstance(credentials, CodeCredentials) else None
+
+
+def hint_of(code: str) -> str:
+    """Give the part of a code that facts and logs may show: the last four characters, nothing of a short one."""
+    return codes.last_four(code) if len(codes.canonical(code)) >= HINT_FROM else ""
+
+
+def holder_of(request: Request, keyring: Keyring) -> tuple[TenantKeys, TokenClaims]:
+    """Give the seat's holder that a request's access token proves, before any database work.
+
+    Raises:
+        ProblemError: `token.invalid`.
+    """
+    keys = keyring.tenant(request.tenant_id) if request.tenant_id and len(request.tenant_id) <= MAX_TENANT else None
+    token = _bearer(request)
+    claims = keys.read_token(token) if keys is not None and token is not None else None
+    if keys is None or claims is None:
+        raise ProblemError("token.invalid")
+    return keys, claims
+
+
+def earlier_life(request: Request, keys: TenantKeys | None) -> TokenClaims | None:
+    """Give what the token of an earlier life proves; an activation may show one, and one that isn't ours proves nothing."""
+    token = _bearer(request)
+    return keys.read_token(token) if keys is not None and token is not None else None
+
+
+def _bearer(request: Request) -> str | None:
+    text = request.authorization
+    if text is None or len(text) > MAX_TOKEN or text[:7].lower() != "bearer ":
+        return None
+    return text[7:].strip()
+
+
+def key_of(request: Request, credential: str, client_nonce: str | None = None) -> Key | None:
+    """Give the idempotency key of a request: its header's, else the client's nonce where that counts as one.
+
+    The scope is credential and route (the tenant stands beside it). All is hashed, since no credential may lie in a table.
+
+    Raises:
+        ProblemError: the header is not at least 128 random bits.
+    """
+    given = request.idempotency_key
+    if given is None:
+        if client_nonce is None:
+            return None
+        given = client_nonce
+    elif _IDEMPOTENCY_KEY.match(given) is None:
+        reject_field("Idempotency-Key", "At least 22 characters (128 random bits) of A-Z, a-z, 0-9, '-' and '_'.")
+    scope = f"{credential}\0{request.method} {request.path}"
+    return Key(_hash(scope.encode()), _hash(given.encode()), _hash(request.body))
+
+
+def fingerprint_of(request: Request) -> bytes:
+    """Give what tells requests apart that may be repeated under one nonce: method, path and body."""
+    return sha256(b"%b %b\0%b" % (request.method.encode(), request.path.encode(), request.body)).digest()
+
+
+def _hash(text: bytes) -> str:
+    return sha256(text).hexdigest()
+
+
+class Failures:
+    """Counts wrong credentials per address, so that codes can't be guessed at the speed of the network.
+
+    Only failures are counted and only failures are turned away: behind one address (a company's gateway, a lab) sit many
+    programs, and one with a mistyped code must not take the seats of all the others. So the desk is asked first; an attempt
+    that fails is then told 429 rather than 401 once its address has used up its minute. It learns nothing by going on, since
+    120 random bits are not guessed at any speed that the desk's queue allows.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self._limit = RateLimitItemPerMinute(per_minute)
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+
+    def count(self, address: str | None) -> int | None:
+        """Count a failure; give the seconds to wait if there were too many, None if not."""
+        network = network_of(address)
+        if self._limiter.hit(self._limit, network):
+            return None
+        return max(1, ceil(self._limiter.get_window_stats(self._limit, network).reset_time - time()))
+
+
+def network_of(address: str | None) -> str:
+    """Give what counts as one place: an IPv4 address, an IPv6 network of 64 bits (which one machine has to itself)."""
+    try:
+        parsed = ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return address or "unknown"
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"

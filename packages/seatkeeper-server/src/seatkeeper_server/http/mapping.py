@@ -1,0 +1,174 @@
+"""The service's outcomes as the wire's documents. Nothing is decided here.
+
+A lease's end is told as it is signed: never beyond the end of the entitlement and its grace. Times in sentences are UTC, and
+no sentence says "free at": a lease that ends is an end only if it isn't refreshed.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from seatkeeper.protocol.documents import (
+    ActivationState,
+    Denial,
+    FeatureAnswer,
+    FeatureState,
+    FeatureType,
+    Remedy,
+    SeatHolder,
+    StatusAnswer,
+)
+from seatkeeper.protocol.problems import PROBLEMS
+from seatkeeper_server.domain.admission import Tally
+from seatkeeper_server.domain.holdings import Holding, State
+from seatkeeper_server.domain.terms import SEAT, Kind, Terms
+from seatkeeper_server.service.calls import HolderView, PoolStatus, Refusal, Served
+
+# --- a seat, as its holder sees it ---------------------------------------------------------------------------------
+
+
+def activation_state(served: Served) -> ActivationState:
+    """Say how a seat stands."""
+    holding, terms, entitlement, who = served.holding, served.pool.terms, served.entitlement, served.who
+    ends_at = terms.bounded(holding.expires_at)
+    runs = holding.state is State.HELD and ends_at > served.at
+    return ActivationState(
+        id=holding.activation_id,
+        activation_method="activationCode",
+        status="active" if runs else "leaseExpired",
+        mode="online",
+        product_id=entitlement.product_id,
+        edition_id=entitlement.edition_id,
+        entitlement_id=entitlement.entitlement_id,
+        seat_id=who.seat_id,
+        seat_name=who.seat_name,
+        username=who.username,
+        activated=holding.activated_at,
+        last_lease=holding.refreshed_at,
+        lease_expiry=ends_at,
+        entitlement_expiry_date=terms.ends_at,
+        entitlement_grace_period_expiry=_end_of_grace(terms),
+        entitlement_status=terms.standing(served.at).value,
+        entitlement_concurrency_mode=terms.mode.value,
+        has_maintenance=entitlement.has_maintenance,
+        maintenance_expiry_date=entitlement.maintenance_ends_at,
+        features=[_feature(key, tally, holding) for key, tally in served.pool.tallies.items() if key != SEAT],
+    )
+
+
+def feature_answer(served: Served, key: str, tally: Tally, lease: str | None) -> FeatureAnswer:
+    """Say how a feature stands after it was drawn or given back."""
+    state = _feature(key, tally, served.holding)
+    return FeatureAnswer(
+        key=state.key, type=state.type, active=state.active, available=state.available, total=state.total, lease=lease
+    )
+
+
+def _feature(key: str, tally: Tally, holding: Holding) -> FeatureState:
+    """A bool feature is counted as 1 or 0, since None would say "unlimited" of a thing that may be switched off."""
+    right = tally.right
+    if right.kind is Kind.BOOL:
+        on = 1 if right.bought is None or right.bought > 0 else 0
+        return FeatureState(key=key, type="bool", active=on, available=on, total=on)
+    return FeatureState(
+        key=key, type=_COUNTED[right.kind], active=holding.rights.get(key, 0), available=tally.free, total=right.bought
+    )
+
+
+_COUNTED: Final[dict[Kind, FeatureType]] = {Kind.ELEMENT_POOL: "elementPool", Kind.USAGE_COUNT: "usageCount"}
+
+
+def _end_of_grace(terms: Terms) -> datetime | None:
+    return terms.last_moment if terms.grace else None
+
+
+# --- a pool, as anybody with the code sees it ----------------------------------------------------------------------
+
+
+def status_answer(status: PoolStatus) -> StatusAnswer:
+    """Say how full a pool is and who is in it."""
+    seats = status.pool.seats
+    return StatusAnswer(
+        product_id=status.entitlement.product_id,
+        product_name=status.entitlement.product_name,
+        entitlement_id=status.entitlement.entitlement_id,
+        status=status.standing.value,
+        seats=seats.right.bought or 0,
+        used=seats.used,
+        free=seats.free,
+        overdraft=seats.overdrawn,
+        line=0,
+        holders=_holders(status.occupancy.holders),
+        next_free_by=status.occupancy.next_free_by,
+    )
+
+
+def _holders(views: Iterable[HolderView]) -> list[SeatHolder]:
+    return [SeatHolder(seat_name=view.name, since=view.since, lease_expiry=view.lease_ends_at) for view in views]
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------
+
+
+def denial_of(refusal: Refusal, contact: str | None) -> Denial:
+    """Explain a refusal to a program; `contact` is whom its user should ask."""
+    return Denial(
+        id=refusal.denial_id,
+        rule=refusal.rule,
+        limit=refusal.limit,
+        used=refusal.used,
+        overdraft=refusal.overdraft,
+        line=0,
+        feature=refusal.feature or None,
+        holders=_holders(refusal.occupancy.holders),
+        holders_more=refusal.occupancy.more,
+        next_free_by=refusal.occupancy.next_free_by,
+        remedies=_remedies(refusal.rule, contact),
+    )
+
+
+def sentence_for(problem: str, refusal: Refusal) -> str:
+    """Explain a refusal to a person."""
+    match refusal.rule:
+        case "pool-full":
+            what = f"Every seat of {refusal.product_name} is taken: {_how_full(refusal)}."
+        case "feature-exhausted":
+            what = f"Not enough of {refusal.feature} is left in {refusal.product_name}: {_how_full(refusal)} taken."
+        case _:
+            return f"{refusal.product_name}: {PROBLEMS[problem].title}"
+    end = refusal.occupancy.next_free_by
+    lead = "It was not held any more, and no place is left. " if problem == "seat.gone" else ""
+    return f"{lead}{what}" + ("" if end is None else f" The earliest lease ends at {_clock(end)} unless it is refreshed.")
+
+
+def _how_full(refusal: Refusal) -> str:
+    full = f"{refusal.used}" if refusal.limit is None else f"{refusal.used} of {refusal.limit}"
+    return f"{full} ({refusal.overdraft} in overdraft)" if refusal.overdraft else full
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+_WAIT: Final = Remedy(
+    kind="wait", text="Try again: a place comes back when a holder ends, or when its lease ends without a refresh."
+)
+_FREE: Final = Remedy(
+    kind="free",
+    text="If a listed holder is known to be dead, the server's administrator can free its seat: seatkeeper free USER@HOST.",
+)
+_POINT: Final = Remedy(kind="point", text="Point the program at the local license server that serves this entitlement.")
+_RENEW: Final = Remedy(kind="renew", text="Renew the entitlement.")
+
+
+def _remedies(rule: str, contact: str | None) -> list[Remedy]:
+    ask = Remedy(kind="contact", text=f"Ask {contact or 'the vendor of this program'}.")
+    match rule:
+        case "pool-full" | "feature-exhausted":
+            return [_WAIT, _FREE, ask]
+        case "entitlement-expired":
+            return [_RENEW, ask]
+        case "exported":
+            return [_POINT, ask]
+        case _:
+            return [ask]

@@ -1,0 +1,136 @@
+"""What the server counts about itself, for Prometheus: GET /metrics.
+
+The registry is an object of its own, so that two servers in one process (tests, `demo`) don't count into each other. Every
+label has a bounded number of values: routes are ours, statuses are the table's, rules are the contract's; of entitlements the
+fullest few are named and the rest is summed.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from seatkeeper.protocol.problems import DENIAL_RULES, PROBLEMS
+from seatkeeper_server.http.messages import Answer, Request
+from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
+
+OTHERS: Final = "(others)"  # the label under which what is not named is summed
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+_CALLS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_RULES: Final = frozenset({*DENIAL_RULES, *PROBLEMS})
+
+log = structlog.get_logger("seatkeeper.http")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """How full one entitlement is; `limit` None means unlimited."""
+
+    tenant: str
+    entitlement_id: str
+    product: str
+    used: int
+    limit: int | None
+
+
+class Metrics:
+    """The server's counters. `pools` reads how full the entitlements are, when somebody asks; it may block."""
+
+    def __init__(self, pools: Callable[[], Sequence[PoolUse]], *, most_pools: int) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Histogram(
+            "seatkeeper_request_seconds",
+            "Time from a request's head to its answer.",
+            ("route", "status"),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._refusals = Counter("seatkeeper_refusals", "Requests refused, by rule.", ("rule",), registry=self._registry)
+        self._commits = Histogram(
+            "seatkeeper_commit_seconds",
+            "Time in which a batch of calls was decided and made durable.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._batches = Histogram("seatkeeper_batch_calls", "Calls in a batch.", buckets=_CALLS, registry=self._registry)
+        self._registry.register(_Pools(pools, most_pools))
+        self._observe: dict[tuple[str, int], Callable[[float], None]] = {}  # looking a label up costs more than observing
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        observe = self._observe.get((route, status))
+        if observe is None:
+            observe = self._observe[route, status] = self._requests.labels(route, str(status)).observe
+        observe(seconds)
+
+    def refused(self, rule: str) -> None:
+        """Count a refusal."""
+        self._refusals.labels(rule if rule in _RULES else OTHERS).inc()
+
+    def batch(self, calls: int, seconds: float) -> None:
+        """Count a batch of the desk's."""
+        self._batches.observe(calls)
+        self._commits.observe(seconds)
+
+    def page(self) -> bytes:
+        """Give everything in Prometheus' text format. It may block."""
+        return generate_latest(self._registry)
+
+    async def serve(self, request: Request) -> Answer:
+        """GET /metrics."""
+        return Answer(200, await asyncio.to_thread(self.page), [(b"content-type", CONTENT_TYPE_LATEST.encode())])
+
+
+class _Pools:
+    """Reads how full the entitlements are at the moment of being asked."""
+
+    def __init__(self, read: Callable[[], Sequence[PoolUse]], most: int) -> None:
+        self._read, self._most = read, most
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Name the metrics without reading anything."""
+        return _families()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give seats used and bought, of the fullest entitlements each, of the others summed."""
+        used, limit = _families()
+        for use in bounded(self._counted(), self._most):
+            labels = (use.tenant, use.entitlement_id, use.product)
+            used.add_metric(labels, use.used)
+            if use.limit is not None:
+                limit.add_metric(labels, use.limit)
+        yield used
+        yield limit
+
+    def _counted(self) -> Sequence[PoolUse]:
+        """Read, or do without: a monitor must still see the other counters when the database is away."""
+        try:
+            return self._read()
+        except (StorageFull, StorageUnavailable) as error:
+            log.warning("metrics.pools_unread", reason=str(error))
+            return []
+
+
+def bounded(pools: Sequence[PoolUse], most: int) -> list[PoolUse]:
+    """Keep the pools with most seats used; sum the others up. The sum has a limit only if every one of them has."""
+    by_use = sorted(pools, key=lambda pool: (-pool.used, pool.entitlement_id))
+    named, others = by_use[:most], by_use[most:]
+    if not others:
+        return named
+    limits = [pool.limit for pool in others if pool.limit is not None]
+    limit = sum(limits) if len(limits) == len(others) else None
+    return [*named, PoolUse(OTHERS, OTHERS, OTHERS, sum(pool.used for pool in others), limit)]
+
+
+def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+    labels = ("tenant", "entitlement", "product")
+    return (
+        GaugeMetricFamily("seatkeeper_seats_used", "Seats that are taken now.", labels=labels),
+        GaugeMetricFamily("seatkeeper_seats_limit", "Seats that were bought.", labels=labels),
+    )

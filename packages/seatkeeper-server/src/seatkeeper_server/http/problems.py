@@ -1,0 +1,168 @@
+"""Errors become HTTP here, and nowhere else.
+
+The code decides the status (`seatkeeper.protocol.problems`); `details` is a sentence for people; `denial` explains a refusal
+to programs. What went wrong inside is logged, never told: an answer carries no path, no query and no stack.
+"""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final, NoReturn, TypeVar
+
+import structlog
+from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError, convert, json
+from msgspec.structs import fields
+
+from seatkeeper.protocol.documents import Denial, ErrorBody, ValidationProblem
+from seatkeeper.protocol.problems import PROBLEMS
+from seatkeeper_server.http.messages import CLOSE, Answer, BodyTooLarge, BodyTooSlow, Header, json_answer
+from seatkeeper_server.service.desk import Closed, Overloaded
+from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
+
+RETRY_AFTER: Final = 1  # seconds, when the database can't be reached
+
+log = structlog.get_logger("seatkeeper.http")
+
+Document = TypeVar("Document", bound=Struct)
+
+
+class ProblemError(Exception):
+    """The request is answered with this problem code; `details` is the sentence for people, the code's own if not given."""
+
+    def __init__(
+        self,
+        code: str,
+        details: str | None = None,
+        *,
+        validation: Sequence[ValidationProblem] = (),
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.details = details
+        self.validation = validation
+        self.retry_after = retry_after
+
+
+def problem_answer(
+    code: str,
+    details: str | None = None,
+    *,
+    validation: Sequence[ValidationProblem] = (),
+    denial: Denial | UnsetType = UNSET,
+    headers: Sequence[Header] = (),
+    status: int | None = None,
+) -> Answer:
+    """Give the answer for a problem code. `status` differs from the code's own only for 405, which has no code."""
+    problem = PROBLEMS[code]
+    status = status or problem.status
+    body = ErrorBody(
+        error=_PHRASE[status],
+        details=details or problem.title,
+        error_code=code,
+        validation_errors=list(validation) or UNSET,
+        denial=denial,
+    )
+    return json_answer(status, body, *headers)
+
+
+def answer_to(error: Exception) -> Answer:
+    """Give the answer for anything that a handler raised."""
+    match error:
+        case ProblemError():
+            headers = [] if error.retry_after is None else [retry_after(error.retry_after)]
+            return problem_answer(error.code, error.details, validation=error.validation, headers=headers)
+        case BodyTooLarge():
+            return problem_answer("body.tooLarge", headers=[] if error.drained else [CLOSE])
+        case BodyTooSlow():
+            return problem_answer("body.unparsable", "The body did not arrive in time.", headers=[CLOSE])
+        case StorageFull():
+            log.error("storage.full", reason=str(error))
+            return problem_answer("storage.full", headers=[retry_after(RETRY_AFTER)])
+        case StorageUnavailable():
+            log.error("storage.unavailable", reason=str(error))
+            return problem_answer("storage.unavailable", headers=[retry_after(RETRY_AFTER)])
+        case Overloaded() | Closed():
+            return problem_answer("storage.unavailable", str(error.__doc__), headers=[retry_after(RETRY_AFTER)])
+        case _:
+            # The contract has no code for a bug of ours. What a program should do is what it does when the database is away:
+            # ask again, which is harmless even if this attempt was recorded.
+            log.error("request.failed", exc_info=error)
+            return problem_answer(
+                "storage.unavailable",
+                "The server met an unexpected error; its log says more. Try again.",
+                headers=[retry_after(RETRY_AFTER)],
+            )
+
+
+def retry_after(seconds: int) -> Header:
+    """Give the header that says when to ask again."""
+    return b"retry-after", b"%d" % max(1, seconds)
+
+
+_PHRASE: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+# --- bodies that are not as they should be -------------------------------------------------------------------------
+
+_MISSING: Final = re.compile(r"^Object missing required field `(?P<field>[^`]+)`")
+_PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+
+
+def read_document(body: bytes, decoder: json.Decoder[Document]) -> Document:
+    """Read a body.
+
+    Raises:
+        ProblemError: `body.unparsable`, or `validation` naming every field that is missing or wrong.
+    """
+    try:
+        return decoder.decode(body)
+    except ValidationError as error:
+        raise ProblemError("validation", validation=_wrong_fields(body, decoder.type, error)) from None
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        raise ProblemError("body.unparsable") from None
+
+
+def wrong_field(name: str, message: str, code: str = "invalid") -> ValidationProblem:
+    """Name one field that is missing or wrong."""
+    return ValidationProblem(message=message, property_name=name, code=code)
+
+
+def reject_field(name: str, message: str, code: str = "invalid") -> NoReturn:
+    """Refuse the request because of one field.
+
+    Raises:
+        ProblemError: `validation`.
+    """
+    raise ProblemError("validation", validation=[wrong_field(name, message, code)])
+
+
+def _wrong_fields(body: bytes, document: type[Struct], first: ValidationError) -> list[ValidationProblem]:
+    """Look at each field by itself: the decoder stops at the first that is wrong, people want to hear of all."""
+    try:
+        given = json.decode(body)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        raise ProblemError("body.unparsable") from None
+    if not isinstance(given, dict):
+        return [_explained("", first)]
+    found = []
+    for each in fields(document):
+        if each.encode_name not in given:
+            if each.required:
+                found.append(wrong_field(each.encode_name, "This field is required.", "required"))
+            continue
+        try:
+            convert(given[each.encode_name], each.type)
+        except ValidationError as error:
+            found.append(_explained(each.encode_name, error))
+    return found or [_explained("", first)]
+
+
+def _explained(name: str, error: ValidationError) -> ValidationProblem:
+    """Turn msgspec's sentence into the field's path and a message."""
+    place = _PLACE.match(str(error))
+    assert place is not None  # the pattern fits any text
+    path = ".".join(part for part in (name, place["path"] or "") if part).replace(".[", "[")
+    if (missing := _MISSING.match(place["what"])) is not None:
+        return wrong_field(f"{path}.{missing['field']}".lstrip("."), "This field is required.", "required")
+    return wrong_field(path, place["what"])

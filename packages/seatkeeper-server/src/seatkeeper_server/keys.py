@@ -1,0 +1,475 @@
+"""The server's keys: the key that seals, the keys of each tenant, and what is done with them.
+
+A tenant has four: a *root* that signs certificates and nothing else, a *signing* key certified by it that signs leases, and
+two secrets for HMACs, one for *access tokens* and one under which activation *codes* are looked up. They lie in the database,
+sealed under a key that does not (`SealKey`); so a copy of the database alone can neither sign a seat nor read a code.
+
+Rules kept here
+- Separate keys per tenant and kind; a text made for one purpose never passes for another.
+- Secrets are compared in constant time; the current and the previous key are both tried, always both.
+- A lease never says more than the stored holding, and never outlives the entitlement or the certificate of its key.
+- What was sold while the server runs is found; asking for tenants that don't exist costs one look-up a second each.
+
+What it doesn't do: it opens no database. `Keyring` is handed a function that reads a tenant's rows.
+"""
+
+import hmac
+import os
+import tempfile
+import time
+from base64 import urlsafe_b64encode
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import DecodeError, json
+
+from seatkeeper.protocol import codes, envelopes
+from seatkeeper.protocol.documents import CertificateClaims, LeaseClaims
+from seatkeeper.protocol.envelopes import EnvelopeError
+from seatkeeper.protocol.ids import b64url
+from seatkeeper_server.domain.terms import SEAT, Kind
+from seatkeeper_server.service.calls import Served, TokenClaims
+
+SECRET_BYTES: Final = 32
+CERTIFICATE_LASTS: Final = timedelta(days=365)
+EARLIER_BY: Final = timedelta(days=1)  # a certificate is valid from before it was made: two clocks of one house may differ
+RELOAD_AFTER: Final = 60.0  # seconds; how soon a key renewed by another process is used here
+UNKNOWN_FOR: Final = 1.0  # seconds in which an unknown tenant is not looked up again
+MAX_UNKNOWN: Final = 4096  # unknown tenants remembered; the oldest is forgotten first
+
+_TOKEN_DOMAIN: Final = b"seatkeeper access token v1\0"
+_CODE_DOMAIN: Final = b"seatkeeper activation code v1\0"
+_SEALED_V1: Final = b"\x01"
+_GCM_NONCE: Final = 12
+
+Random = Callable[[int], bytes]
+
+_encode = json.Encoder().encode
+_read_lease = json.Decoder(LeaseClaims).decode
+_read_certificate = json.Decoder(CertificateClaims).decode
+
+
+class SealKeyError(Exception):
+    """The sealing key is unreadable or does not fit this database. Give the server the key file the database was made with."""
+
+
+# --- the key that seals --------------------------------------------------------------------------------------------
+
+
+class SealKey:
+    """Seals what must not be readable from the database alone: AES-256-GCM, the context as associated data.
+
+    A sealed text opens only under the context it was sealed for, so that one row's content can't be moved to another.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != SECRET_BYTES:
+            raise SealKeyError(f"a sealing key is {SECRET_BYTES} bytes, not {len(key)}")
+        self._cipher = AESGCM(key)
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> "SealKey":
+        """Read the key file; make it first if there is none. Two processes that make it at once end up with the same key.
+
+        Raises:
+            SealKeyError: it can't be read or made, or is not a key.
+        """
+        try:
+            if not path.exists():
+                _create_once(path, os.urandom(SECRET_BYTES))
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise SealKeyError(f"the sealing key {path} can't be read or made: {error.strerror or error}") from error
+        except SealKeyError as error:
+            raise SealKeyError(f"{path} is not a sealing key: {error}") from None
+
+    def seal(self, plain: bytes, context: str) -> bytes:
+        """Give the sealed text: a version byte, a random nonce, the ciphertext with its tag."""
+        nonce = os.urandom(_GCM_NONCE)  # never an injected source: two equal nonces would give the key away
+        return _SEALED_V1 + nonce + self._cipher.encrypt(nonce, plain, context.encode())
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """Give what was sealed.
+
+        Raises:
+            SealKeyError: another key, another context, or a changed text.
+        """
+        if sealed[:1] != _SEALED_V1:
+            raise SealKeyError(f"{context}: sealed in a format this version doesn't know")
+        nonce, text = sealed[1 : 1 + _GCM_NONCE], sealed[1 + _GCM_NONCE :]
+        try:
+            return self._cipher.decrypt(nonce, text, context.encode())
+        except (InvalidTag, ValueError):
+            raise SealKeyError(
+                f"{context}: the sealing key does not fit; use the key file this database was made with"
+            ) from None
+
+
+def _create_once(path: Path, content: bytes) -> None:
+    """Write beside it, sync, and link: the file is there whole or not at all, and the first of two writers wins."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(beside, path)
+        _sync_folder(path.parent)
+    finally:
+        os.unlink(beside)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable: a database sealed under a key that a power cut took away is lost."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows keeps names without being asked
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# --- the keys of a tenant, as they are kept ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """One key as the database keeps it: `state` is current, previous or retired; the private part is sealed."""
+
+    tenant_id: str
+    purpose: str
+    kid: str
+    state: str
+    public_key: str | None
+    sealed: bytes
+    certificate: str | None
+    created_at: datetime
+    expires_at: datetime | None
+
+    @property
+    def context(self) -> str:
+        """What the private part is sealed for."""
+        return f"tenant_key/{self.tenant_id}/{self.purpose}/{self.kid}"
+
+
+ROOT: Final = "root"
+SIGNING: Final = "signing"
+ACCESS_TOKEN: Final = "access-token"  # noqa: S105  (a purpose, not a password)
+CODE: Final = "code"
+
+CURRENT: Final = "current"
+PREVIOUS: Final = "previous"
+RETIRED: Final = "retired"
+
+
+def new_tenant_keys(tenant_id: str, *, database_id: str, seal: SealKey, now: datetime, random: Random) -> list[KeyRow]:
+    """Make every key that a new tenant needs: root, signing key with certificate, secrets for tokens and codes."""
+    root = Ed25519PrivateKey.from_private_bytes(random(SECRET_BYTES))
+    return [
+        _key_pair_row(tenant_id, ROOT, root, seal, now),
+        _certified_row(tenant_id, root, database_id=database_id, seal=seal, now=now, random=random),
+        _secret_row(tenant_id, ACCESS_TOKEN, seal, now, random),
+        _secret_row(tenant_id, CODE, seal, now, random),
+    ]
+
+
+def renewed_signing_key(
+    rows: Iterable[KeyRow], *, database_id: str, seal: SealKey, now: datetime, random: Random
+) -> list[KeyRow]:
+    """Give the rows to write when less than a third of the signing key's validity is left; nothing while it is good.
+
+    The old key becomes `previous`, whose leases are still recognised; a previous one whose certificate has ended is retired.
+    Rows come in the order in which they must be written: no two keys are ever `current`.
+    """
+    kept = list(rows)
+    signing = [row for row in kept if row.purpose == SIGNING and row.state != RETIRED]
+    current = next((row for row in signing if row.state == CURRENT), None)
+    if current is not None and not _wears_out(current, now):
+        return []
+    root_row = next(row for row in kept if row.purpose == ROOT and row.state == CURRENT)
+    root = Ed25519PrivateKey.from_private_bytes(seal.open(root_row.sealed, root_row.context))
+    over = [replace(row, state=RETIRED) for row in signing if row is not current and _has_ended(row, now)]
+    old = [] if current is None else [replace(current, state=PREVIOUS)]
+    new = _certified_row(root_row.tenant_id, root, database_id=database_id, seal=seal, now=now, random=random)
+    return [*over, *old, new]
+
+
+def _wears_out(row: KeyRow, now: datetime) -> bool:
+    return row.expires_at is not None and row.expires_at - now < (row.expires_at - row.created_at) / 3
+
+
+def _has_ended(row: KeyRow, now: datetime) -> bool:
+    return row.expires_at is not None and row.expires_at <= now
+
+
+def _certified_row(
+    tenant_id: str, root: Ed25519PrivateKey, *, database_id: str, seal: SealKey, now: datetime, random: Random
+) -> KeyRow:
+    key = Ed25519PrivateKey.from_private_bytes(random(SECRET_BYTES))
+    row = _key_pair_row(tenant_id, SIGNING, key, seal, now)
+    expires_at = now + CERTIFICATE_LASTS
+    claims = CertificateClaims(
+        tid=tenant_id,
+        iss=database_id,
+        kid=row.kid,
+        key=envelopes.public_key_text(key.public_key()),
+        iat=now.timestamp(),
+        nbf=(now - EARLIER_BY).timestamp(),
+        exp=expires_at.timestamp(),
+    )
+    root_kid = envelopes.key_id(root.public_key())
+    certificate = envelopes.sign(_encode(claims), typ=envelopes.CERTIFICATE, kid=root_kid, key=root)
+    return replace(row, certificate=certificate, expires_at=expires_at)
+
+
+def _key_pair_row(tenant_id: str, purpose: str, key: Ed25519PrivateKey, seal: SealKey, now: datetime) -> KeyRow:
+    public = key.public_key()
+    return _sealed_row(
+        tenant_id, purpose, envelopes.key_id(public), envelopes.public_key_text(public), key.private_bytes_raw(), seal, now
+    )
+
+
+def _secret_row(tenant_id: str, purpose: str, seal: SealKey, now: datetime, random: Random) -> KeyRow:
+    return _sealed_row(tenant_id, purpose, b64url(random(12)), None, random(SECRET_BYTES), seal, now)
+
+
+def _sealed_row(
+    tenant_id: str, purpose: str, kid: str, public_key: str | None, private: bytes, seal: SealKey, now: datetime
+) -> KeyRow:
+    row = KeyRow(
+        tenant_id=tenant_id,
+        purpose=purpose,
+        kid=kid,
+        state=CURRENT,
+        public_key=public_key,
+        sealed=b"",
+        certificate=None,
+        created_at=now,
+        expires_at=None,
+    )
+    return replace(row, sealed=seal.seal(private, row.context))
+
+
+# --- the keys of a tenant, in use ----------------------------------------------------------------------------------
+
+
+class TenantKeys:
+    """A tenant's opened keys. Everything a request needs is made ready once, here, rather than at each request."""
+
+    def __init__(self, rows: Iterable[KeyRow], seal: SealKey) -> None:
+        usable = sorted((row for row in rows if row.state != RETIRED), key=lambda row: row.state != CURRENT)
+        signing = [row for row in usable if row.purpose == SIGNING]
+        if not signing or signing[0].certificate is None:
+            raise SealKeyError("this tenant has no certified signing key; the database is damaged")
+        self.tenant_id = signing[0].tenant_id
+        self.root_public_key = next(row.public_key or "" for row in usable if row.purpose == ROOT)
+        self.certificate = signing[0].certificate
+        self.certificates = tuple(row.certificate for row in signing if row.certificate is not None)
+        self._token_keys = tuple(seal.open(row.sealed, row.context) for row in usable if row.purpose == ACCESS_TOKEN)
+        self._code_key = next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE)
+        self._signing_key = Ed25519PrivateKey.from_private_bytes(seal.open(signing[0].sealed, signing[0].context))
+        self._known = {row.kid: envelopes.read_public_key(row.public_key or "") for row in signing}
+        self._certified_until = _read_certificate(envelopes.peek(self.certificate)).exp
+        self._lease_head = _lease_head(signing[0].kid, self._signing_key)
+
+    def code_hash(self, code: str) -> str:
+        """Give what an activation code is looked up by, however it was typed."""
+        return code_hash(self._code_key, code)
+
+    def access_token(self, activation_id: str, generation: int) -> str:
+        """Give the token that proves to be this life of this seat: `activationId.generation.HMAC`, opaque to clients."""
+        body = f"{activation_id}.{generation}"
+        return f"{body}.{_token_mac(self._token_keys[0], body.encode())}"
+
+    def read_token(self, text: str) -> TokenClaims | None:
+        """Give what a token says, if one of our keys made it."""
+        body, _, mac = text.rpartition(".")
+        raw, shown, genuine = body.encode(), mac.encode(), False
+        for key in self._token_keys:  # all of them, whichever fits: time must not tell
+            genuine |= hmac.compare_digest(_token_mac(key, raw).encode(), shown)
+        if not genuine:
+            return None
+        activation_id, _, generation = body.rpartition(".")
+        return TokenClaims(activation_id, int(generation))
+
+    def signed(self, payload: bytes) -> str:
+        """Give the compact JWS over a lease's claims; the same bytes as `envelopes.sign`, its header made only once."""
+        signed = self._lease_head + urlsafe_b64encode(payload).rstrip(b"=")
+        signature = urlsafe_b64encode(self._signing_key.sign(signed))[:86]  # 64 bytes are 86 characters and `==`
+        return (signed + b"." + signature).decode("ascii")
+
+    @property
+    def certified_until(self) -> float:
+        """The end of the current certificate in seconds since 1970: no lease may end after it (contract, rule 7)."""
+        return self._certified_until
+
+    @property
+    def recognised(self) -> dict[str, Ed25519PublicKey]:
+        """The public keys whose leases are ours, by key id."""
+        return self._known
+
+    def signed_by_current(self, lease: str | None) -> bool:
+        """Tell whether a lease names the current signing key: whoever shows it knows that key's certificate."""
+        return lease is not None and lease.startswith(self._lease_head.decode("ascii"))
+
+
+def code_hash(key: bytes, code: str) -> str:
+    """Give the HMAC under which an activation code is looked up."""
+    return hmac.digest(key, _CODE_DOMAIN + codes.canonical(code).encode(), "sha256").hex()
+
+
+def _token_mac(key: bytes, body: bytes) -> str:
+    return b64url(hmac.digest(key, _TOKEN_DOMAIN + body, "sha256"))
+
+
+def _lease_head(kid: str, key: Ed25519PrivateKey) -> bytes:
+    """Give what every lease of a key begins with: its header, and the dot."""
+    head, dot, _ = envelopes.sign(b"{}", typ=envelopes.LEASE, kid=kid, key=key).partition(".")
+    return (head + dot).encode("ascii")
+
+
+# --- the keys of all tenants ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    keys: TenantKeys
+    until: float
+
+
+class Keyring:
+    """The keys of every tenant of one database, opened when first needed. It is a `ports.Signer`.
+
+    `load` reads a tenant's rows, none for an unknown tenant; it is never called twice at once, but from any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        load: Callable[[str], list[KeyRow]],
+        seal: SealKey,
+        database_id: str,
+        epoch: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.database_id = database_id
+        self.epoch = epoch
+        self._load, self._seal, self._clock = load, seal, clock
+        self._tenants: dict[str, _Cached] = {}
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+        self._lock = Lock()
+        self._strangers_key = os.urandom(SECRET_BYTES)
+
+    def tenant(self, tenant_id: str) -> TenantKeys | None:
+        """Give a tenant's keys; None if there is no such tenant.
+
+        Raises:
+            SealKeyError: the sealing key does not fit.
+            StorageUnavailable: the keys can't be read now; what was read before goes on serving.
+        """
+        cached = self._tenants.get(tenant_id)
+        if cached is not None and self._clock() < cached.until:
+            return cached.keys
+        with self._lock:
+            return self._looked_up(tenant_id)
+
+    def code_hash(self, tenant_id: str, code: str) -> str:
+        """Give what a code is looked up by. For an unknown tenant it fits nothing, and takes as long to make."""
+        keys = self.tenant(tenant_id)
+        return code_hash(self._strangers_key, code) if keys is None else keys.code_hash(code)
+
+    def sign(self, served: Served, client_nonce: str | None) -> str:
+        """Give the signed lease for a served call: what the stored holding says, as of now."""
+        keys = self._known(served.entitlement.tenant_id)
+        holding, entitlement, last = served.holding, served.entitlement, served.pool.terms.last_moment
+        ends_at = holding.expires_at if last is None else min(holding.expires_at, last)
+        claims = LeaseClaims(
+            iss=self.database_id,
+            tid=entitlement.tenant_id,
+            prd=entitlement.product_id,
+            edn=entitlement.edition_id,
+            ent=entitlement.entitlement_id,
+            act=holding.activation_id,
+            gen=holding.generation,
+            sub=served.who.seat_id,
+            feat=features_of(served),
+            iat=served.at.timestamp(),
+            exp=min(ends_at.timestamp(), keys.certified_until),
+            epo=self.epoch,
+            seq=holding.sequence,
+            nonce=client_nonce,
+        )
+        return keys.signed(_encode(claims))
+
+    def certificate(self, tenant_id: str) -> str:
+        """Give the certificate under which this tenant's leases are signed."""
+        return self._known(tenant_id).certificate
+
+    def recognise(self, tenant_id: str, lease: str) -> LeaseClaims | None:
+        """Give the claims of a lease that this database's keys signed for this tenant; None for anything else."""
+        keys = self.tenant(tenant_id)
+        if keys is None:
+            return None
+        try:
+            claims = _read_lease(envelopes.open_envelope(lease, typ=envelopes.LEASE, keys=keys.recognised))
+        except (EnvelopeError, DecodeError):
+            return None
+        return claims if claims.tid == tenant_id and claims.iss == self.database_id else None
+
+    def _known(self, tenant_id: str) -> TenantKeys:
+        keys = self.tenant(tenant_id)
+        if keys is None:
+            raise LookupError(f"there is no tenant {tenant_id}")
+        return keys
+
+    def _looked_up(self, tenant_id: str) -> TenantKeys | None:
+        now, cached = self._clock(), self._tenants.get(tenant_id)
+        if cached is not None and now < cached.until:
+            return cached.keys  # another thread was faster
+        if now < self._unknown.get(tenant_id, 0.0):
+            return None
+        try:
+            rows = self._load(tenant_id)
+        except Exception:
+            if cached is None:
+                raise
+            return cached.keys
+        if not rows:
+            self._remember_unknown(tenant_id, now)
+            return None
+        keys = TenantKeys(rows, self._seal)
+        self._unknown.pop(tenant_id, None)
+        self._tenants[tenant_id] = _Cached(keys, now + RELOAD_AFTER)
+        return keys
+
+    def _remember_unknown(self, tenant_id: str, now: float) -> None:
+        self._tenants.pop(tenant_id, None)
+        self._unknown[tenant_id] = now + UNKNOWN_FOR
+        self._unknown.move_to_end(tenant_id)
+        while len(self._unknown) > MAX_UNKNOWN:
+            self._unknown.popitem(last=False)
+
+
+def features_of(served: Served) -> dict[str, int]:
+    """Give the features a lease speaks of: 1 for each bool one that is enabled, the amount of each counted one that is held."""
+    tallies = served.pool.tallies
+    features = {key: amount for key, amount in served.holding.rights.items() if amount and key != SEAT}
+    for key, tally in tallies.items():
+        if tally.right.kind is Kind.BOOL:
+            if tally.right.bought is None or tally.right.bought > 0:
+                features[key] = 1
+            else:
+                features.pop(key, None)  # it was switched off since
+    return features

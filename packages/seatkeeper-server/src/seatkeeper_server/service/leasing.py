@@ -1,0 +1,488 @@
+"""Serving seats: a batch of calls is read, decided one by one in order, and written, in one transaction.
+
+Refreshes and returns are decided before new activations, so that overload or the minutes after an outage never cost a
+running user his seat. Signing comes after the commit and is not done here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from seatkeeper.protocol.codes import ALPHABET
+from seatkeeper.protocol.documents import LeaseClaims
+from seatkeeper.protocol.envelopes import EnvelopeError
+from seatkeeper.protocol.ids import ACTIVATION, b64url, make_id
+from seatkeeper.protocol.trust import read_unverified_lease
+from seatkeeper_server.domain.facts import (
+    Claimed,
+    CloneSuspected,
+    Denied,
+    Fact,
+    Repeated,
+    Restored,
+    TakenOver,
+)
+from seatkeeper_server.domain.holdings import State
+from seatkeeper_server.domain.pool import Decision, Rejected, nonce_in_order
+from seatkeeper_server.domain.refusals import THE_FLOOD, WINDOW
+from seatkeeper_server.domain.requests import (
+    Activate,
+    CheckOut,
+    Earlier,
+    GiveBack,
+    Refresh,
+    Request,
+    Return,
+    ShownLease,
+    TakeBack,
+    Use,
+)
+from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.service.calls import (
+    ActivateCall,
+    Call,
+    Done,
+    HeldCall,
+    Key,
+    Occupancy,
+    Outcome,
+    PoolStatus,
+    Refusal,
+    Refused,
+    Served,
+    StatusCall,
+    Verb,
+    Who,
+)
+from seatkeeper_server.service.ports import (
+    Authority,
+    HoldingRecord,
+    KeyedRecord,
+    PoolKey,
+    Signer,
+    Transaction,
+)
+from seatkeeper_server.service.workspace import Workspace
+
+HOLDERS_SHOWN = 20  # a refusal names this many holders and counts the rest
+SWEPT_AT_ONCE = 64  # pools, and windows, that one beat settles
+
+_ORDER = {Verb.RETURN: 0, Verb.REFRESH: 1, Verb.CHECK_OUT: 2, Verb.GIVE_BACK: 1, Verb.USE: 2, Verb.READ: 2}
+_ACTIVATES_LAST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusing:
+    """A refusal that will be explained when everything else of the batch is written."""
+
+    key: PoolKey
+    denied: Denied
+    who: Who
+
+
+@dataclass(frozen=True, slots=True)
+class Leasing:
+    """The use case of serving seats. It keeps nothing between two batches."""
+
+    authority: Authority
+    signer: Signer
+    random: Callable[[int], bytes]
+
+    def decide(self, tx: Transaction, calls: Sequence[Call], now: datetime) -> list[Outcome]:
+        """Decide a batch of calls; the outcomes in the order of the calls."""
+        return _Batch(self, Workspace(tx, now), calls).run()
+
+    def sweep(self, tx: Transaction, now: datetime) -> None:
+        """Make facts timely: settle what time has ended, close refusal windows. Nothing's correctness waits for this."""
+        work = Workspace(tx, now)
+        keys = tx.pools_with_due(now, SWEPT_AT_ONCE)
+        ended = tx.windows_ended(now - WINDOW, SWEPT_AT_ONCE)
+        chains = {key for key, _ in ended}
+        work.load_pools({*keys, *(key for key in chains if key[0] != key[1])})
+        work.ledgers.update({r.tenant_id: r for r in tx.ledgers(sorted({key[0] for key in chains if key[0] == key[1]}))})
+        for key in keys:
+            work.settle_due(key)
+        for key, window in ended:
+            work.close_window(key, window)
+        work.save()
+
+    def take_back(self, tx: Transaction, record: HoldingRecord, *, by: str, at_once: bool, now: datetime) -> Decision:
+        """Take a seat from its holder, on behalf of an administrator."""
+        key = (record.tenant_id, record.entitlement_id)
+        work = Workspace(tx, now)
+        work.load_pools([key])
+        request = TakeBack(activation_id=record.holding.activation_id, by=by, at_once=at_once)
+        decision = work.decide(key, request, record, record.who)
+        work.save()
+        return decision
+
+
+@dataclass(slots=True)
+class _Batch:
+    """One batch on its way from calls to outcomes."""
+
+    leasing: Leasing
+    work: Workspace
+    calls: Sequence[Call]
+    codes: dict[tuple[str, str, str], list[PoolKey]] = field(default_factory=dict)
+    rosters: dict[PoolKey, Occupancy] = field(default_factory=dict)
+
+    def run(self) -> list[Outcome]:
+        self._load()
+        decided: dict[int, Outcome | _Refusing] = {}
+        for index in sorted(range(len(self.calls)), key=self._turn):
+            decided[index] = self._decide(self.calls[index])
+        refusing = [item for item in decided.values() if isinstance(item, _Refusing)]
+        ids = self._note(refusing)
+        self.work.save()
+        return [self._explained(decided[index], ids) for index in range(len(self.calls))]
+
+    def _turn(self, index: int) -> tuple[int, int]:
+        call = self.calls[index]
+        return (_ORDER[call.verb] if isinstance(call, HeldCall) else _ACTIVATES_LAST), index
+
+    # --- reading everything the calls touch, set by set ------------------------------------------------------------
+
+    def _load(self) -> None:
+        by_code = [call for call in self.calls if isinstance(call, ActivateCall | StatusCall)]
+        if by_code:
+            asked = {(c.tenant_id, c.code_hash, c.product_id, getattr(c, "edition_id", None)) for c in by_code}
+            in_order = sorted(asked, key=lambda a: (a[0], a[1], a[2], a[3] or ""))
+            self.codes = dict(self.leasing.authority.pools_for_codes(self.work.tx, in_order))
+        keys = [call.key for call in self.calls if isinstance(call, ActivateCall | HeldCall) and call.key is not None]
+        if keys:
+            self.work.load_keyed(
+                (call.tenant_id, call.key.scope, call.key.key)
+                for call in self.calls
+                if isinstance(call, ActivateCall | HeldCall) and call.key is not None
+            )
+        held = {(c.tenant_id, c.token.activation_id) for c in self.calls if isinstance(c, HeldCall)}
+        held |= {(record.tenant_id, record.activation_id) for record in self.work.keyed.values()}
+        self.work.load_held(held)
+        activates = [call for call in self.calls if isinstance(call, ActivateCall)]
+        self.work.load_seats((*key, call.who.seat_id) for call in activates for key in self._pools_of(call))
+        self.work.load_pools(
+            {key for keys in self.codes.values() for key in keys}
+            | {(record.tenant_id, record.entitlement_id) for record in self.work.held.values()}
+        )
+
+    def _pools_of(self, call: ActivateCall | StatusCall) -> list[PoolKey]:
+        return self.codes.get((call.tenant_id, call.code_hash, call.product_id), [])
+
+    # --- deciding --------------------------------------------------------------------------------------------------
+
+    def _decide(self, call: Call) -> Outcome | _Refusing:
+        match call:
+            case ActivateCall():
+                return self._activate(call)
+            case HeldCall():
+                return self._held(call)
+            case StatusCall():
+                return self._status(call)
+
+    def _activate(self, call: ActivateCall) -> Outcome | _Refusing:
+        if (key := self._choose(call)) is None:
+            return self._unknown(call.tenant_id, call.code_hint, call.who.address)
+        if call.borrow:
+            return Refused("borrow.refused")
+        known = self.work.holders.get((*key, call.who.seat_id))
+        own = self.work.holding_of(known) if known else None
+        number = known.number if known else self.work.pool(key).holders + 1
+        shown = self._shown(call.last_lease, key, own, call.who.seat_id)
+        request = Activate(
+            activation_id=own.holding.activation_id if own else shown.act if shown else self._new_id(),
+            holder=number,
+            next_nonce=self._nonce(),
+            features=call.features,
+            proof=self._proof(call, own),
+            earlier=self._earlier(call.tenant_id, call.key),
+            shown=_as_shown(shown),
+            blocked_until=known.blocked_until if known else None,
+        )
+        decision = self._ask(key, request, own, call.who)
+        if isinstance(decision, Fact) and not isinstance(decision, Denied | Repeated):
+            self.work.know(key, decision.holder, call.who, known.blocked_until if known else None)
+        return self._answer(key, decision, call.who, request.activation_id, call.key)
+
+    def _choose(self, call: ActivateCall) -> PoolKey | None:
+        """Of several pools that a code opens: the one that knows this seat, else the first with room, else the first."""
+        pools = [key for key in self._pools_of(call) if self._edition_fits(key, call.edition_id)]
+        if len(pools) < 2:
+            return pools[0] if pools else None
+        for key in pools:
+            known = self.work.holders.get((*key, call.who.seat_id))
+            if known and (own := self.work.holding_of(known)) and own.holding.occupies:
+                return key
+        return next((key for key in pools if self.work.pool(key).seats.has_room_for(1)), pools[0])
+
+    def _edition_fits(self, key: PoolKey, edition_id: str | None) -> bool:
+        return edition_id is None or self.work.pools[key].entitlement.edition_id == edition_id
+
+    def _proof(self, call: ActivateCall, own: HoldingRecord | None) -> int | None:
+        if call.proof is None or own is None or call.proof.activation_id != own.holding.activation_id:
+            return None
+        return call.proof.generation
+
+    def _held(self, call: HeldCall) -> Outcome | _Refusing:
+        own = self.work.held.get((call.tenant_id, call.token.activation_id))
+        if own is None:
+            return self._forgotten(call)
+        key = (own.tenant_id, own.entitlement_id)
+        if call.verb is Verb.READ:
+            return self._read(call, key, own)
+        decision = self._ask(key, self._request(call, own), own, own.who)
+        if call.verb is Verb.RETURN:
+            return Done()
+        return self._answer(key, decision, own.who, call.token.activation_id, call.key, call)
+
+    def _request(self, call: HeldCall, own: HoldingRecord) -> Request:
+        if call.verb is Verb.RETURN:
+            return Return(activation_id=call.token.activation_id, generation=call.token.generation)
+        key = (own.tenant_id, own.entitlement_id)
+        shown = self._shown(call.last_lease, key, own, own.who.seat_id)
+        return _request(call, self._nonce(), self._earlier(call.tenant_id, call.key), _as_shown(shown))
+
+    def _forgotten(self, call: HeldCall) -> Outcome | _Refusing:
+        """A seat this database doesn't know: long over, unless its lease proves that the database was restored."""
+        if call.verb is Verb.RETURN:
+            return Done()
+        claims = _claims(call.last_lease) if call.verb is Verb.REFRESH else None
+        if claims is None or claims.act != call.token.activation_id:
+            return Refused("seat.gone")
+        key = (call.tenant_id, claims.ent)
+        self.work.load_pools([key])
+        if key not in self.work.pools or (shown := self._shown(call.last_lease, key, None, claims.sub)) is None:
+            return Refused("seat.gone")
+        self.work.load_seats([(*key, shown.sub)])
+        known = self.work.holders.get((*key, shown.sub))
+        who = known.who if known else Who(seat_id=shown.sub)
+        request = _request(call, self._nonce(), None, _as_shown(shown))
+        decision = self._ask(key, request, None, who)
+        if isinstance(decision, Fact) and not isinstance(decision, Denied):
+            self.work.know(key, decision.holder, who, known.blocked_until if known else None)
+        return self._answer(key, decision, who, call.token.activation_id, call.key, call)
+
+    def _read(self, call: HeldCall, key: PoolKey, own: HoldingRecord) -> Outcome | _Refusing:
+        holding = self.work.settle(key, own, own.who)
+        if holding is None or holding.state not in (State.HELD, State.LAPSED):
+            return Refused("seat.gone")
+        if call.token.generation != holding.generation:
+            return Refused("seat.takenOver" if call.token.generation < holding.generation else "seat.gone")
+        if not nonce_in_order(self.work.pool(key), holding, call.nonce):
+            return _Refusing(key, _stale(holding.activation_id, holding.holder, self.work.now), own.who)
+        return self._served(key, own.who, holding.activation_id, sign=False)
+
+    def _status(self, call: StatusCall) -> Outcome | _Refusing:
+        pools = self._pools_of(call)
+        if not pools:
+            return self._unknown(call.tenant_id, call.code_hint, call.address)
+        key = pools[0]
+        self.work.settle_due(key)
+        record = self.work.pools[key]
+        standing = self.work.pool(key).terms.standing(self.work.now)
+        return PoolStatus(
+            entitlement=record.entitlement, standing=standing, pool=self.work.pool(key), occupancy=_EMPTY, at=self.work.now
+        )
+
+    def _ask(self, key: PoolKey, request: Request, own: HoldingRecord | None, who: Who) -> Decision:
+        """Have it decided; what a shown lease reveals is written down first, then the request is decided as it stands."""
+        decision = self.work.decide(key, request, own, who)
+        if isinstance(decision, Restored | CloneSuspected):
+            again = _without_shown(request)
+            decision = self.work.decide(key, again, self.work.held.get((key[0], decision.activation_id or "")), who)
+        return decision
+
+    # --- answering -------------------------------------------------------------------------------------------------
+
+    def _answer(
+        self,
+        key: PoolKey,
+        decision: Decision,
+        who: Who,
+        activation_id: str,
+        idempotency: Key | None,
+        call: HeldCall | None = None,
+    ) -> Outcome | _Refusing:
+        if isinstance(decision, Rejected):
+            return Refused(decision.problem)
+        if isinstance(decision, Denied):
+            return _Refusing(key, decision, who)
+        if self._was_cut(key, activation_id):
+            return Refused("seat.gone")
+        if idempotency is not None:
+            self._keep(key, idempotency, decision)
+        if call is not None and call.verb is Verb.USE:
+            return Done(self.work.held[key[0], activation_id].holding.nonces.current)
+        new_place = isinstance(decision, Claimed | TakenOver)
+        return self._served(key, who, activation_id, sign=True, new_place=new_place, feature=call.feature if call else "")
+
+    def _was_cut(self, key: PoolKey, activation_id: str) -> bool:
+        return self.work.held[key[0], activation_id].holding.state is not State.HELD
+
+    def _keep(self, key: PoolKey, idempotency: Key, fact: Fact) -> None:
+        assert fact.activation_id is not None
+        terms = self.work.pool(key).terms
+        self.work.keep(
+            KeyedRecord(
+                tenant_id=key[0],
+                scope=idempotency.scope,
+                key=idempotency.key,
+                body=idempotency.body,
+                activation_id=fact.activation_id,
+                generation=fact.generation,
+                kept_until=self.work.now + terms.lease + terms.margin,
+            )
+        )
+
+    def _served(
+        self, key: PoolKey, who: Who, activation_id: str, *, sign: bool, new_place: bool = False, feature: str = ""
+    ) -> Served:
+        record = self.work.pools[key]
+        return Served(
+            entitlement=record.entitlement,
+            pool=self.work.pool(key),
+            holding=self.work.held[key[0], activation_id].holding,
+            who=who,
+            at=self.work.now,
+            sign=sign,
+            new_place=new_place,
+            feature=feature,
+        )
+
+    def _unknown(self, tenant_id: str, hint: str, address: str | None) -> Outcome | _Refusing:
+        """Credentials that nobody knows; a fact in the chain of a known tenant, so that he can help his customer."""
+        denied = Denied(at=self.work.now, rule="credentials", problem="credentials.unknown", hint=hint)
+        return _Refusing((tenant_id, tenant_id), denied, Who(seat_id=address or "?", address=address))
+
+    def _note(self, refusing: list[_Refusing]) -> dict[int, str]:
+        """Write the batch's refusals down, or count them; the id of each."""
+        if not refusing:
+            return {}
+        self._load_ledgers(refusing)
+        noted = [item for item in refusing if item.key[0] != item.key[1] or item.key[0] in self.work.ledgers]
+        self.work.load_seats((*item.key, item.who.seat_id) for item in noted)
+        self.work.load_windows({(item.key, holder) for item in noted for holder in self._counted_as(item)})
+        return {id(item): self.work.note_refusal(item.key, item.denied, item.who, self._denial_id()) for item in noted}
+
+    def _load_ledgers(self, refusing: list[_Refusing]) -> None:
+        tenants = sorted({item.key[0] for item in refusing if item.key[0] == item.key[1]})
+        if tenants:
+            self.work.ledgers.update({ledger.tenant_id: ledger for ledger in self.work.tx.ledgers(tenants)})
+
+    def _counted_as(self, item: _Refusing) -> list[int]:
+        known = self.work.holders.get((*item.key, item.who.seat_id))
+        return [known.number, THE_FLOOD] if known else [THE_FLOOD]
+
+    def _explained(self, item: Outcome | _Refusing, ids: dict[int, str]) -> Outcome:
+        if isinstance(item, PoolStatus):
+            key = (item.entitlement.tenant_id, item.entitlement.entitlement_id)
+            return PoolStatus(
+                entitlement=item.entitlement,
+                standing=item.standing,
+                pool=item.pool,
+                occupancy=self._occupancy(key),
+                at=item.at,
+            )
+        if not isinstance(item, _Refusing):
+            return item
+        denied = item.denied
+        if denied.rule in ("credentials", "nonce"):
+            return Refused(denied.problem)
+        record = self.work.pools[item.key]
+        refusal = Refusal(
+            denial_id=ids[id(item)],
+            rule=denied.rule,
+            feature=denied.key,
+            limit=denied.limit,
+            used=denied.used,
+            overdraft=denied.overdraft,
+            product_name=record.entitlement.product_name,
+            at=self.work.now,
+            occupancy=self._occupancy(item.key),
+            contact=record.contact,
+        )
+        return Refused(denied.problem, refusal)
+
+    def _occupancy(self, key: PoolKey) -> Occupancy:
+        """Who is in a pool, after everything of this batch is written; asked once a batch and pool."""
+        if key not in self.rosters:
+            holders, earliest = self.work.tx.roster(key, HOLDERS_SHOWN)
+            more = max(0, self.work.pool(key).seats.used - len(holders))
+            self.rosters[key] = Occupancy(holders=holders, more=more, next_free_by=earliest)
+        return self.rosters[key]
+
+    # --- keys, nonces, shown leases --------------------------------------------------------------------------------
+
+    def _earlier(self, tenant_id: str, key: Key | None) -> Earlier | None:
+        if key is None or (kept := self.work.keyed.get((tenant_id, key.scope, key.key))) is None:
+            return None
+        return Earlier(kept.generation, kept.body == key.body)
+
+    def _shown(self, lease: str | None, key: PoolKey, own: HoldingRecord | None, seat_id: str) -> LeaseClaims | None:
+        """Read a lease a client shows. Its signature is checked only if its number says anything new: that is rare."""
+        claims = _claims(lease)
+        if claims is None or lease is None or (claims.ent, claims.sub) != (key[1], seat_id):
+            return None
+        seen = own.holding.sequence if own else self.work.pool(key).sequence
+        if claims.seq <= seen:
+            return None
+        return self.leasing.signer.recognise(key[0], lease)
+
+    def _new_id(self) -> str:
+        return make_id(ACTIVATION, self.leasing.random(16))
+
+    def _nonce(self) -> str:
+        return b64url(self.leasing.random(16))
+
+    def _denial_id(self) -> str:
+        number = int.from_bytes(self.leasing.random(4), "big")
+        return "D-" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(0, 30, 5))
+
+
+_EMPTY = Occupancy(holders=[], more=0, next_free_by=None)
+
+
+def _request(call: HeldCall, next_nonce: str, earlier: Earlier | None, shown: ShownLease | None) -> Request:
+    """Give the pool machine's request for a call of a seat's holder."""
+    common = {
+        "activation_id": call.token.activation_id,
+        "generation": call.token.generation,
+        "next_nonce": next_nonce,
+        "nonce": call.nonce,
+        "fingerprint": call.fingerprint,
+        "earlier": earlier,
+        "keyed": call.key is not None,
+    }
+    match call.verb:
+        case Verb.CHECK_OUT:
+            return CheckOut(key=call.feature, amount=call.amount, **common)  # type: ignore[arg-type]
+        case Verb.GIVE_BACK:
+            return GiveBack(key=call.feature, amount=call.amount, **common)  # type: ignore[arg-type]
+        case Verb.USE:
+            return Use(key=call.feature, **common)  # type: ignore[arg-type]
+        case _:
+            return Refresh(shown=shown, **common)  # type: ignore[arg-type]
+
+
+def _without_shown(request: Request) -> Request:
+    return replace(request, shown=None) if isinstance(request, Activate | Refresh) else request
+
+
+def _claims(lease: str | None) -> LeaseClaims | None:
+    if lease is None:
+        return None
+    try:
+        return read_unverified_lease(lease)
+    except EnvelopeError:
+        return None
+
+
+def _as_shown(claims: LeaseClaims | None) -> ShownLease | None:
+    if claims is None:
+        return None
+    rights = {key: amount for key, amount in claims.feat.items() if key != SEAT}
+    return ShownLease(claims.seq, claims.gen, rights, datetime.fromtimestamp(claims.exp, tz=UTC))
+
+
+def _stale(activation_id: str, holder: int, now: datetime) -> Denied:
+    return Denied(at=now, activation_id=activation_id, holder=holder, rule="nonce", problem="nonce.stale")

@@ -1,0 +1,272 @@
+"""Selling, the short way: one call makes the whole chain from a product to a pool with an activation code.
+
+    product → edition → plan, offering → customer → group → entitlement → pool with its counters → activation code
+
+What is there already is used again: a vendor, a product, an offering with the same terms. Selling the same product to the
+same customer twice is refused unless it is meant. Every sale, change and reading of a code is a fact in the entitlement's
+chain; no fact ever holds a code or a key.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from seatkeeper.protocol import codes, ids
+from seatkeeper_server.domain.admission import Tally
+from seatkeeper_server.domain.catalogue import MAX_COUNT, STANDARD, Sale, Sold, resized, written_overdraft
+from seatkeeper_server.domain.facts import CHAIN_START, Fact, Note
+from seatkeeper_server.domain.intervals import written
+from seatkeeper_server.domain.pool import Pool
+from seatkeeper_server.domain.refusals import Flood
+from seatkeeper_server.domain.terms import SEAT, Terms
+from seatkeeper_server.domain.timekeeping import BEAT, margin_for
+from seatkeeper_server.service import recording
+from seatkeeper_server.service.calls import Entitlement
+from seatkeeper_server.service.catalogue import Bought, CannotDo, Catalogue, NotFound, SealedCode, Tenant, Vault
+from seatkeeper_server.service.ports import PoolRecord
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Random = Callable[[int], bytes]
+
+
+class AlreadySold(CannotDo):
+    """This customer has this product already. Change that entitlement, or say that another one is meant."""
+
+
+class InUse(CannotDo):
+    """More seats are taken than would be left. Wait, free some, or force it."""
+
+
+# --- sell ----------------------------------------------------------------------------------------------------------
+
+
+def sell(catalogue: Catalogue, vault: Vault, sale: Sale, *, now: datetime, starts_at: datetime, random: Random) -> Sold:
+    """Sell, and give what an application needs to take a seat. The days bought are counted from `starts_at`.
+
+    Raises:
+        AlreadySold: the customer has this product, and another sale was not asked for.
+    """
+    tenant_id = _vendor(catalogue, vault, sale, now, random)
+    product_id = catalogue.product(tenant_id, sale.product, ids.make_id(ids.PRODUCT, random(16)), now)
+    customer_id = catalogue.customer(tenant_id, sale.customer, ids.make_id(ids.CUSTOMER, random(16)), now)
+    _refuse_again(catalogue.sold_already(tenant_id, customer_id, product_id), sale)
+    edition_id = catalogue.edition(tenant_id, product_id, STANDARD, ids.make_id(ids.EDITION, random(16)), now)
+    plan_id = catalogue.plan(tenant_id, sale, ids.make_id(ids.PLAN, random(16)), now)
+    new_offering = ids.make_id(ids.OFFERING, random(16))
+    offering_id = catalogue.offering(tenant_id, sale, edition_id, plan_id, new_offering, now)
+    entitlement = Entitlement(
+        tenant_id=tenant_id,
+        entitlement_id=ids.make_id(ids.ENTITLEMENT, random(16)),
+        group_id=ids.make_id(ids.GROUP, random(16)),
+        product_id=product_id,
+        edition_id=edition_id,
+        product_name=sale.product,
+    )
+    pool = _new_pool(sale, entitlement, sale.terms.end_from(starts_at))
+    catalogue.add_entitlement(pool, customer_id, offering_id, now)
+    code = _new_code(catalogue, vault, entitlement, now, random)
+    recording.append(catalogue.tx, *pool.key, [_sold_note(sale, pool, code, now)], now)
+    return Sold(
+        tenant_id=tenant_id,
+        tenant=sale.tenant,
+        product_id=product_id,
+        product=sale.product,
+        customer=sale.customer,
+        entitlement_id=entitlement.entitlement_id,
+        seats=sale.terms.seats,
+        ends_at=pool.pool.terms.ends_at,
+        code=code,
+        public_key=vault.public_key(tenant_id),
+    )
+
+
+def _vendor(catalogue: Catalogue, vault: Vault, sale: Sale, now: datetime, random: Random) -> str:
+    """Find the vendor, or make him with keys of his own."""
+    known = next((tenant for tenant in catalogue.tenants() if tenant.name == sale.tenant), None)
+    if known is not None:
+        if sale.contact is not None and sale.contact != known.contact:
+            catalogue.set_contact(known.tenant_id, sale.contact)
+        return known.tenant_id
+    tenant_id = ids.make_id(ids.TENANT, random(16))
+    catalogue.add_tenant(Tenant(tenant_id=tenant_id, name=sale.tenant, contact=sale.contact, created_at=now, head=CHAIN_START))
+    vault.make_keys(tenant_id, now)
+    recording.append(catalogue.tx, tenant_id, tenant_id, [Note(at=now, what="tenantMade")], now)
+    return tenant_id
+
+
+def _refuse_again(already: list[str], sale: Sale) -> None:
+    if already and not sale.another:
+        raise AlreadySold(
+            f"{sale.customer} has {sale.product} already ({already[-1]}): change that with"
+            f" `seatkeeper change {already[-1]} --seats N`, or sell it once more with --another"
+        )
+
+
+def _new_pool(sale: Sale, entitlement: Entitlement, ends_at: datetime | None) -> PoolRecord:
+    terms = Terms(
+        mode=sale.terms.mode,
+        lease=sale.terms.lease,
+        linger=sale.terms.linger,
+        margin=margin_for(BEAT),
+        nonce=sale.terms.nonce,
+        ends_at=ends_at,
+    )
+    tallies = {right.key: Tally(right) for right in sale.terms.rights}
+    return PoolRecord(
+        entitlement=entitlement,
+        pool=Pool(terms=terms, tallies=tallies),
+        facts=0,
+        head=CHAIN_START,
+        flood=Flood(_EPOCH),
+    )
+
+
+def _new_code(catalogue: Catalogue, vault: Vault, sold: Entitlement, now: datetime, random: Random) -> str:
+    code = codes.make_code(random(codes.RANDOM_BYTES))
+    code_hash = vault.code_hash(sold.tenant_id, code)
+    sealed = SealedCode(
+        code_hash=code_hash,
+        sealed=vault.seal_code(sold.tenant_id, code_hash, code),
+        last_four=codes.last_four(code),
+        created_at=now,
+    )
+    catalogue.add_code(sold.tenant_id, sold.group_id, sealed)
+    return code
+
+
+def _sold_note(sale: Sale, pool: PoolRecord, code: str, now: datetime) -> Fact:
+    terms, ends_at = sale.terms, pool.pool.terms.ends_at
+    return Note(
+        at=now,
+        what="sold",
+        data={
+            "sku": terms.sku(sale.product),
+            "seats": terms.seats,
+            "mode": terms.mode.value,
+            "lease": written(terms.lease),
+            "linger": written(terms.linger),
+            "overdraft": written_overdraft(terms.overdraft),
+            "features": [feature.as_data() for feature in terms.features],
+            "until": _moment(ends_at),
+            "code": codes.last_four(code),
+        },
+    )
+
+
+# --- change --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What is to become of an entitlement: another number of seats, another end (`until`, if `moves_end`), or both.
+
+    `force` shrinks it below its use: holders go at their next refresh, and count until their leases have ended.
+    """
+
+    seats: int | None = None
+    moves_end: bool = False
+    until: datetime | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seats is None and not self.moves_end:
+            raise ValueError("say what to change: --seats N, --until DATE, or both")
+        if self.seats is not None and not 1 <= self.seats <= MAX_COUNT:
+            raise ValueError(f"seats: 1 to {MAX_COUNT:,}, not {self.seats:,}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """An entitlement before and after; `going` holders lose their seat at their next refresh."""
+
+    entitlement_id: str
+    seats_before: int | None
+    seats: int | None
+    until_before: datetime | None
+    until: datetime | None
+    going: int
+
+
+def change(catalogue: Catalogue, entitlement_id: str, wanted: Change, now: datetime) -> Changed:
+    """Change what a customer bought; a fact says what it was before and after.
+
+    Raises:
+        NotFound: there is no such entitlement.
+        InUse: more seats are taken than would be left, and it was not forced.
+    """
+    bought = find(catalogue, entitlement_id)
+    tally, excess = bought.pool.seats, bought.pool.excess
+    if wanted.seats is not None:
+        tally, excess = resized(tally, wanted.seats, catalogue.leaving(bought.key, now))
+        _refuse_below_use(catalogue, bought, tally, wanted, now)
+        catalogue.resize(bought.key, tally, excess)
+    if wanted.moves_end:
+        catalogue.set_end(bought.key, wanted.until)
+    changed = Changed(
+        entitlement_id=bought.entitlement_id,
+        seats_before=bought.pool.seats.right.bought,
+        seats=tally.right.bought,
+        until_before=bought.pool.terms.ends_at,
+        until=wanted.until if wanted.moves_end else bought.pool.terms.ends_at,
+        going=excess,
+    )
+    recording.append(catalogue.tx, *bought.key, [_changed_note(changed, wanted, now)], now)
+    return changed
+
+
+def _refuse_below_use(catalogue: Catalogue, bought: Bought, after: Tally, wanted: Change, now: datetime) -> None:
+    """Places that time has ended don't stand in the way, although nobody has settled them yet."""
+    used = after.used - catalogue.ended(bought.key, now).get(SEAT, 0)
+    shrinks = wanted.seats is not None and wanted.seats < (bought.pool.seats.right.bought or 0)
+    if not shrinks or wanted.force or after.right.cap is None or used <= after.right.cap:
+        return
+    raise InUse(
+        f"{used} seats of {bought.customer}'s {bought.product} are taken, {after.right.cap} would be left: free some"
+        f" (`seatkeeper seats {bought.entitlement_id}`), or add --force: then holders lose their seat at their next refresh"
+    )
+
+
+def _changed_note(changed: Changed, wanted: Change, now: datetime) -> Fact:
+    data: dict[str, object] = {}
+    if wanted.seats is not None:
+        data["seats"] = {"before": changed.seats_before, "after": changed.seats}
+        data["going"] = changed.going
+    if wanted.moves_end:
+        data["until"] = {"before": _moment(changed.until_before), "after": _moment(changed.until)}
+    if wanted.force:
+        data["forced"] = True
+    return Note(at=now, what="changed", data=data)
+
+
+# --- codes ---------------------------------------------------------------------------------------------------------
+
+
+def read_codes(catalogue: Catalogue, vault: Vault, entitlement_id: str, now: datetime) -> tuple[Bought, list[str]]:
+    """Give the activation codes of an entitlement; that they were read is a fact.
+
+    Raises:
+        NotFound: there is no such entitlement.
+    """
+    bought = find(catalogue, entitlement_id)
+    sealed = catalogue.codes(bought.key[0], bought.entitlement_id)
+    opened = [vault.open_code(bought.key[0], code) for code in sealed]
+    note = Note(at=now, what="codeRead", data={"codes": [code.last_four for code in sealed]})
+    recording.append(catalogue.tx, *bought.key, [note], now)
+    return bought, opened
+
+
+def find(catalogue: Catalogue, entitlement_id: str) -> Bought:
+    """Give an entitlement by its id.
+
+    Raises:
+        NotFound: there is none; the message names the nearest.
+    """
+    found = catalogue.bought(entitlement_id=entitlement_id)
+    if not found:
+        raise NotFound("entitlement", entitlement_id, (known.entitlement_id for known in catalogue.bought()))
+    return found[0]
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,283 @@
+"""What one transaction works on: everything its calls touch, read set-wise, changed in memory, written set-wise.
+
+A workspace holds complete values and knows which of them have changed. It decides nothing: it hands the pool machine the
+little that it needs to see, applies the facts, and gives each recorded fact its place in its chain.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from seatkeeper_server.domain.facts import Denied, Fact
+from seatkeeper_server.domain.holdings import CURRENT, Holding
+from seatkeeper_server.domain.pool import Decision, Pool, apply, decide, settle
+from seatkeeper_server.domain.refusals import THE_FLOOD, Flood, Window, note
+from seatkeeper_server.domain.requests import Request
+from seatkeeper_server.service import recording
+from seatkeeper_server.service.calls import Who
+from seatkeeper_server.service.ports import (
+    Changes,
+    HolderRecord,
+    HoldingRecord,
+    KeyedRecord,
+    LedgerRecord,
+    PoolKey,
+    PoolRecord,
+    Transaction,
+)
+
+DUE_AT_ONCE = 1024  # places that one batch settles in one pool at most; the next beat does the rest
+_NOBODY_ASKED = Who(seat_id="?")  # places that time ended: nobody in this batch needs to know whose they were
+_NEEDS_ROOM = frozenset({"pool-full", "feature-exhausted"})
+
+
+@dataclass(slots=True)
+class Workspace:
+    """The values one transaction touches, and which of them have to be written."""
+
+    tx: Transaction
+    now: datetime
+    pools: dict[PoolKey, PoolRecord] = field(default_factory=dict)
+    ledgers: dict[str, LedgerRecord] = field(default_factory=dict)
+    held: dict[tuple[str, str], HoldingRecord] = field(default_factory=dict)
+    holders: dict[tuple[str, str, str], HolderRecord] = field(default_factory=dict)
+    keyed: dict[tuple[str, str, str], KeyedRecord] = field(default_factory=dict)
+    windows: dict[tuple[PoolKey, int], Window] = field(default_factory=dict)
+    _counters: dict[PoolKey, Pool] = field(default_factory=dict)
+    _by_holder: dict[tuple[str, str, int], str] = field(default_factory=dict)
+    _changes: Changes = field(default_factory=Changes)
+    _changed_pools: set[PoolKey] = field(default_factory=set)
+    _changed_ledgers: set[str] = field(default_factory=set)
+    _changed_holders: set[tuple[str, str, str]] = field(default_factory=set)
+    _changed_keyed: set[tuple[str, str, str]] = field(default_factory=set)
+    _changed_windows: set[tuple[PoolKey, int]] = field(default_factory=set)
+    _changed_places: dict[tuple[str, str, int], HoldingRecord] = field(default_factory=dict)
+    _removed: set[tuple[str, str, int]] = field(default_factory=set)
+    _settled: set[PoolKey] = field(default_factory=set)
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def load_pools(self, keys: Iterable[PoolKey]) -> None:
+        """Read these pools, if they are not here yet."""
+        if missing := sorted(set(keys) - self.pools.keys()):
+            for record in self.tx.pools(missing):
+                self.pools[record.key] = record
+                self._counters[record.key] = record.pool
+
+    def pool(self, key: PoolKey) -> Pool:
+        """Give a pool's counters as they are now; `pools` has what was read, and its chain."""
+        return self._counters[key]
+
+    def load_held(self, asked: Iterable[tuple[str, str]]) -> None:
+        """Read the present holdings of these (tenant, activation)."""
+        if missing := sorted(set(asked) - self.held.keys()):
+            for record in self.tx.holdings(missing):
+                self._see(record)
+
+    def load_seats(self, asked: Iterable[tuple[str, str, str]]) -> None:
+        """Read who is known under these (tenant, chain, seat id), and what they hold."""
+        if missing := sorted(set(asked) - self.holders.keys()):
+            for holder, holding in self.tx.seats(missing):
+                self.holders[holder.tenant_id, holder.chain_id, holder.who.seat_id] = holder
+                if holding is not None and (holder.tenant_id, holding.activation_id) not in self.held:
+                    where = {"tenant_id": holder.tenant_id, "entitlement_id": holder.chain_id}
+                    self._see(HoldingRecord(**where, holding=holding, who=holder.who))
+
+    def load_keyed(self, asked: Iterable[tuple[str, str, str]]) -> None:
+        """Read the successes kept under these (tenant, scope, key), as far as their time is not over."""
+        if missing := sorted(set(asked)):
+            found = self.tx.keyed(missing)
+            self.keyed.update({(r.tenant_id, r.scope, r.key): r for r in found if r.kept_until > self.now})
+
+    def load_windows(self, asked: Iterable[tuple[PoolKey, int]]) -> None:
+        """Read the refusal windows of these holders."""
+        if missing := sorted(set(asked) - self.windows.keys()):
+            found = self.tx.windows([(*key, holder) for key, holder in missing])
+            self.windows.update({(key, window.holder): window for key, window in found})
+
+    def holding_of(self, holder: HolderRecord) -> HoldingRecord | None:
+        """Give what a known holder holds at present."""
+        activation_id = self._by_holder.get((holder.tenant_id, holder.chain_id, holder.number))
+        return self.held[holder.tenant_id, activation_id] if activation_id else None
+
+    def _see(self, record: HoldingRecord) -> None:
+        holding = record.holding
+        self.held[record.tenant_id, holding.activation_id] = record
+        self._by_holder[record.tenant_id, record.entitlement_id, holding.holder] = holding.activation_id
+
+    # --- deciding --------------------------------------------------------------------------------------------------
+
+    def decide(self, key: PoolKey, request: Request, own: HoldingRecord | None, who: Who) -> Decision:
+        """Have the pool machine decide a request, settling as many ended places as that needs, and apply what it says."""
+        pool = self._settle(key, own, who)
+        decision = decide(pool, request, self.now)
+        while isinstance(decision, Denied) and decision.rule in _NEEDS_ROOM and self._make_room(key):
+            pool = self._settle(key, self._again(own), who)
+            decision = decide(pool, request, self.now)
+        if isinstance(decision, Fact) and not isinstance(decision, Denied):
+            self.apply(key, pool, decision, who)
+        return decision
+
+    def settle(self, key: PoolKey, own: HoldingRecord | None, who: Who) -> Holding | None:
+        """Apply what time has done to one holding; what it is afterwards."""
+        pool = self._settle(key, own, who)
+        return pool.current(own.holding.activation_id) if own else None
+
+    def settle_due(self, key: PoolKey) -> None:
+        """Apply what time alone has made true of a pool, as far as one batch may."""
+        self._make_room(key)
+
+    def apply(self, key: PoolKey, pool: Pool, fact: Fact, who: Who) -> Pool:
+        """Apply a fact to a pool as a decision saw it, and write it down if it is one that is recorded."""
+        after = apply(pool, fact)
+        self._take(key, pool, after, who)
+        if fact.recorded:
+            self.write(key, fact)
+        return after
+
+    def write(self, key: PoolKey, fact: Fact) -> None:
+        """Write a fact into a pool's chain, or (tenant id twice) into the tenant's own."""
+        if key[0] == key[1]:
+            ledger, written = recording.in_ledger(self.ledgers[key[0]], fact, self.now)
+            self.ledgers[key[0]] = ledger
+            self._changed_ledgers.add(key[0])
+        else:
+            record, written = recording.in_pool(self.pools[key], fact, self.now)
+            self.pools[key] = record
+            self._changed_pools.add(key)
+        self._changes.facts.append(written)
+
+    def _settle(self, key: PoolKey, own: HoldingRecord | None, who: Who) -> Pool:
+        pool = self._counters[key]
+        if own is None:
+            return replace(pool, holdings=_NONE)
+        pool = replace(pool, holdings={own.holding.key: own.holding})
+        if not own.holding.is_due(self.now):
+            return pool
+        after, facts = settle(pool, self.now)
+        self._take(key, pool, after, who)
+        for fact in facts:
+            self.write(key, fact)
+        return after
+
+    def _make_room(self, key: PoolKey) -> bool:
+        """Settle places that time has ended; False if none is left that this batch may settle."""
+        if key in self._settled:
+            return False
+        self._settled.add(key)
+        for holding in self.tx.due(key, self.now, DUE_AT_ONCE):
+            place = (key[0], *holding.key)
+            if place in self._changed_places or place in self._removed:
+                continue  # this batch has already said what became of it
+            record = self.held.get((key[0], holding.activation_id)) if holding.past == CURRENT else None
+            self._settle(
+                key,
+                HoldingRecord(
+                    tenant_id=key[0], entitlement_id=key[1], holding=holding, who=record.who if record else _NOBODY_ASKED
+                ),
+                record.who if record else _NOBODY_ASKED,
+            )
+        return True
+
+    def _again(self, own: HoldingRecord | None) -> HoldingRecord | None:
+        return self.held.get((own.tenant_id, own.holding.activation_id)) if own else None
+
+    def _take(self, key: PoolKey, before: Pool, after: Pool, who: Who) -> None:
+        """Take over what an `apply` has changed."""
+        if after is before:
+            return
+        for place, holding in after.holdings.items():
+            if before.holdings.get(place) is not holding:
+                self._set(key, holding, who)
+        for place in before.holdings.keys() - after.holdings.keys():
+            self._removed.add((key[0], *place))
+            self._changed_places.pop((key[0], *place), None)
+        self._counters[key] = after
+        self._changed_pools.add(key)
+
+    def _set(self, key: PoolKey, holding: Holding, who: Who) -> None:
+        record = HoldingRecord(tenant_id=key[0], entitlement_id=key[1], holding=holding, who=who)
+        if holding.past == CURRENT:
+            self._see(record)
+        self._changed_places[key[0], holding.activation_id, holding.past] = record
+        self._removed.discard((key[0], *holding.key))
+
+    # --- who, keys, refusals ---------------------------------------------------------------------------------------
+
+    def know(self, key: PoolKey, number: int, who: Who, blocked_until: datetime | None = None) -> None:
+        """Remember who has a number, or that his words have changed."""
+        place = (*key, who.seat_id)
+        record = HolderRecord(tenant_id=key[0], chain_id=key[1], number=number, who=who, blocked_until=blocked_until)
+        if self.holders.get(place) != record:
+            self.holders[place] = record
+            self._changed_holders.add(place)
+
+    def keep(self, record: KeyedRecord) -> None:
+        """Keep a success for a repeat under the same key."""
+        place = (record.tenant_id, record.scope, record.key)
+        self.keyed[place] = record
+        self._changed_keyed.add(place)
+
+    def note_refusal(self, key: PoolKey, denied: Denied, who: Who, new_id: str) -> str:
+        """Write a refusal down, or count it; the id under which it can be quoted. Windows must have been loaded."""
+        known = self.holders.get((*key, who.seat_id))
+        flood = self._flood(key).at(self.now)
+        earlier = self.windows.get((key, known.number)) if known else None
+        if flood.is_over and not (earlier and earlier.is_open(self.now) and earlier.rule == denied.rule):
+            earlier = self.windows.get((key, THE_FLOOD))
+        number = known.number if known else self._next_number(key)
+        noted = note(replace(denied, holder=number), earlier, flood, self.now, new_id)
+        if any(isinstance(fact, Denied) for fact in noted.facts):
+            self._register(key, number, who, known)
+        self._set_flood(key, noted.flood)
+        for fact in noted.facts:
+            self.write(key, fact)
+        self.windows[key, noted.window.holder] = noted.window
+        self._changed_windows.add((key, noted.window.holder))
+        return noted.window.denial_id
+
+    def close_window(self, key: PoolKey, window: Window) -> None:
+        """Write down how many refusals were counted in a window, and forget it."""
+        for fact in window.closed():
+            self.write(key, fact)
+        self.windows.pop((key, window.holder), None)
+        self._changes.closed.append((key, window.holder))
+
+    def _register(self, key: PoolKey, number: int, who: Who, known: HolderRecord | None) -> None:
+        if known is not None:
+            return
+        self.know(key, number, who)
+        if key[0] == key[1]:
+            self.ledgers[key[0]] = replace(self.ledgers[key[0]], holders=number)
+        else:
+            self._counters[key] = replace(self._counters[key], holders=number)
+            self._changed_pools.add(key)
+
+    def _next_number(self, key: PoolKey) -> int:
+        return (self.ledgers[key[0]].holders if key[0] == key[1] else self._counters[key].holders) + 1
+
+    def _flood(self, key: PoolKey) -> Flood:
+        return self.ledgers[key[0]].flood if key[0] == key[1] else self.pools[key].flood
+
+    def _set_flood(self, key: PoolKey, flood: Flood) -> None:
+        if key[0] == key[1]:
+            self.ledgers[key[0]] = replace(self.ledgers[key[0]], flood=flood)
+        else:
+            self.pools[key] = replace(self.pools[key], flood=flood)
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write what has changed, set-wise, in one sorted order."""
+        changes = self._changes
+        changes.pools = [replace(self.pools[key], pool=self._counters[key]) for key in sorted(self._changed_pools)]
+        changes.ledgers = [self.ledgers[key] for key in sorted(self._changed_ledgers)]
+        changes.holders = [self.holders[place] for place in sorted(self._changed_holders)]
+        changes.holdings = [self._changed_places[place] for place in sorted(self._changed_places)]
+        changes.removed = sorted(self._removed)
+        changes.keyed = [self.keyed[place] for place in sorted(self._changed_keyed)]
+        changes.windows = [(place[0], self.windows[place]) for place in sorted(self._changed_windows) if place in self.windows]
+        self.tx.save(changes)
+
+
+_NONE: Mapping[tuple[str, int], Holding] = {}

@@ -1,0 +1,87 @@
+"""The server's settings: one frozen value, every field with a default and an environment variable `SEATKEEPER_…`.
+
+Options of the command line win over the environment, which wins over the defaults. What a product is sold for is no setting:
+that lies in the database.
+
+>>> Settings(port=0).url_host
+'127.0.0.1'
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from platformdirs import user_data_path
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CLOUD_PORT = 6500
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def cloud_folder() -> Path:
+    """Give the folder in which a user's cloud server keeps its data unless told otherwise."""
+    return user_data_path("seatkeeper", appauthor=False) / "cloud"
+
+
+class Settings(BaseSettings):
+    """How one server runs. Build it with the options that were given; everything else comes from the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="SEATKEEPER_", env_ignore_empty=True, frozen=True, extra="forbid")
+
+    data: Annotated[Path, Field(description="the data directory; made on first start")] = Field(default_factory=cloud_folder)
+    host: Annotated[str, Field(min_length=1, description="the address to listen on; only this machine unless changed")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Field(ge=0, le=65_535, description="the TCP port; 0 takes a free one")] = CLOUD_PORT
+    tls_cert: Annotated[Path | None, Field(description="the server's certificate chain, PEM")] = None
+    tls_key: Annotated[Path | None, Field(description="the certificate's private key, PEM")] = None
+    tls_client_ca: Annotated[Path | None, Field(description="admit only clients with a certificate of this authority, PEM")] = (
+        None
+    )
+    trusted_proxies: Annotated[
+        str, Field(description="addresses, comma-separated, whose X-Forwarded-For is believed; none unless named")
+    ] = ""
+    seal_key_file: Annotated[Path | None, Field(description="the sealing key; DATA/seal.key unless named")] = None
+    contact: Annotated[str | None, Field(max_length=200, description="whom a refused user should ask")] = None
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="the least that is logged")] = "info"
+    queue_limit: Annotated[int, Field(ge=1, description="requests that may wait for the database")] = 4_096
+    connection_limit: Annotated[int, Field(ge=1, description="open connections; further ones are answered 503")] = 8_192
+    keep_alive: Annotated[int, Field(ge=1, description="seconds an idle connection is kept")] = 75
+    stop_within: Annotated[int, Field(ge=1, description="seconds a stopping server waits for what is under way")] = 30
+    failures_per_minute: Annotated[
+        int, Field(ge=1, description="wrong codes a minute and address, before 429 is all they get")
+    ] = 20
+    metrics_pools: Annotated[int, Field(ge=1, description="entitlements with a metric of their own; the rest is summed")] = 200
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("TLS needs both: tls_cert and tls_key")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key: without TLS no client shows a certificate")
+        return self
+
+    @property
+    def seal_key_path(self) -> Path:
+        """Where the sealing key lies."""
+        return self.seal_key_file or self.data / "seal.key"
+
+    @property
+    def database_path(self) -> Path:
+        """Where the database lies."""
+        return self.data / "seatkeeper.db"
+
+    @property
+    def scheme(self) -> str:
+        """`https` with TLS, else `http`."""
+        return "http" if self.tls_cert is None else "https"
+
+    @property
+    def url_host(self) -> str:
+        """The host as it is written in a URL."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
+    def is_local_only(self) -> bool:
+        """Whether only programs on this machine can connect."""
+        return self.host in LOOPBACK

@@ -1,0 +1,67 @@
+-- Statements that read the same on every database. Those over sets of rows are in the file of each database.
+
+-- history: What this database is.
+SELECT database_id, epoch FROM history;
+
+-- found_history: Say what this new database is.
+INSERT INTO history (one, database_id, epoch, created_at) VALUES (1, :database_id, :epoch, :created_at);
+
+-- alive: The last moment this database was known to be served.
+SELECT at, boot_id, boot_at, drift, "offset" FROM alive;
+
+-- mark_alive: Say that the database is served now, and by which batch.
+INSERT INTO alive (one, at, boot_id, boot_at, drift, "offset", batch_id)
+VALUES (1, :at, :boot_id, :boot_at, :drift, :offset, :batch_id)
+ON CONFLICT (one) DO UPDATE SET at = excluded.at, boot_id = excluded.boot_id, boot_at = excluded.boot_at,
+    drift = excluded.drift, "offset" = excluded."offset", batch_id = excluded.batch_id;
+
+-- last_batch: The last transaction that was committed.
+SELECT batch_id FROM alive;
+
+-- due: The places of a pool that time has ended, oldest first.
+SELECT activation_id, past, generation, holder, state, occupies, rights, activated_at, refreshed_at, expires_at, free_at,
+    sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at, floored
+FROM holding
+WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND free_at <= :now
+ORDER BY free_at
+LIMIT :most;
+
+-- pools_with_due: Pools in which time has ended places.
+SELECT p.tenant_id, p.entitlement_id
+FROM pool p
+WHERE EXISTS (
+    SELECT 1 FROM holding h
+    WHERE h.tenant_id = p.tenant_id AND h.entitlement_id = p.entitlement_id AND h.occupies = 1 AND h.free_at <= :now
+)
+ORDER BY p.tenant_id, p.entitlement_id
+LIMIT :most;
+
+-- roster: The first holders of a pool, by the end of their lease.
+SELECT coalesce(w.seat_name, w.seat_id), h.activated_at, h.expires_at, h.free_at
+FROM holding h
+JOIN holder w ON w.tenant_id = h.tenant_id AND w.chain_id = h.entitlement_id AND w.number = h.holder
+WHERE h.tenant_id = :tenant_id AND h.entitlement_id = :entitlement_id AND h.occupies = 1
+ORDER BY h.free_at
+LIMIT :most;
+
+-- next_free: The earliest moment a place of a pool comes back.
+SELECT min(free_at) FROM holding
+WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND free_at IS NOT NULL;
+
+-- windows_ended: Refusal windows that began before a moment.
+SELECT tenant_id, chain_id, holder, denial_id, rule, since, until, count FROM refusal
+WHERE since <= :before
+ORDER BY since
+LIMIT :most;
+
+-- tenants: Every tenant.
+SELECT tenant_id FROM tenant ORDER BY tenant_id;
+
+-- forget_keyed: Forget idempotency keys whose time is over.
+DELETE FROM keyed WHERE kept_until <= :now;
+
+-- forget_holdings: Forget seats that ended long ago; a token of theirs then means "gone".
+DELETE FROM holding WHERE occupies = 0 AND refreshed_at <= :before;
+
+-- shift_leases: Move every lease and place: the recorded time itself was wrong.
+UPDATE holding SET expires_at = expires_at + :by, free_at = free_at + :by, refreshed_at = refreshed_at + :by;

@@ -1,0 +1,53 @@
+"""Looks at a SQLite database as a physician: nothing is changed, and a running server isn't held up.
+
+It looks through a connection made as the server makes its own, so that what it reports is what serves.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from seatkeeper_server.service.ports import StorageUnavailable
+from seatkeeper_server.store.sqlite import SqliteStore, _migrations
+
+_FULL = 2  # `PRAGMA synchronous`: 0 off, 1 normal, 2 full, 3 extra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What was found: `damage` is what SQLite's own check of the whole file says, nothing when it is sound."""
+
+    schema: int
+    schema_known: int
+    journal_mode: str
+    synchronous: int
+    damage: list[str]
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether an acknowledged change survives a power cut."""
+        return self.journal_mode == "wal" and self.synchronous >= _FULL
+
+
+def examine(path: Path) -> Health:
+    """Examine the database at a path, which must be there.
+
+    Raises:
+        StorageUnavailable: it can't be read at all.
+    """
+    store = SqliteStore(path)
+    try:
+        connection = store._connected()  # the very settings the server runs with; no transaction, so nobody waits for us
+        told = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
+        steps = [row[0] for row in connection.execute("SELECT number FROM migration")]
+        return Health(
+            schema=max(steps, default=0),
+            schema_known=max(_migrations()),
+            journal_mode=connection.execute("PRAGMA journal_mode").fetchone()[0],
+            synchronous=connection.execute("PRAGMA synchronous").fetchone()[0],
+            damage=[] if told == ["ok"] else told,
+        )
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"{path}: {error}") from error
+    finally:
+        store.close()

@@ -1,0 +1,37 @@
+"""Finds SQL by its name. SQL lives in the files beside this one; each statement has a name and a sentence.
+
+    -- pools: These pools, in one sorted order.
+    SELECT …
+
+Names are unique over the files of a store. Parameters are written `:name`.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+_HEADER = re.compile(r"^-- (?P<name>[a-z_]+): (?P<sentence>\S.*)$", re.MULTILINE)
+
+
+@cache
+def load(*file_names: str) -> Mapping[str, str]:
+    """Give the statements of these SQL files by name.
+
+    Raises:
+        ValueError: a name is used twice.
+    """
+    found: dict[str, str] = {}
+    for file_name in file_names:
+        for name, statement in _statements((files(__package__) / file_name).read_text(encoding="utf-8")):
+            if name in found:
+                raise ValueError(f"{file_name}: the query {name} is there twice")
+            found[name] = statement
+    return MappingProxyType(found)
+
+
+def _statements(text: str) -> list[tuple[str, str]]:
+    headers = list(_HEADER.finditer(text))
+    ends = [header.start() for header in headers[1:]] + [len(text)]
+    return [(header["name"], text[header.end() : end].strip().rstrip(";")) for header, end in zip(headers, ends, strict=True)]

@@ -1,0 +1,151 @@
+-- Statements over sets of rows, for SQLite: a set comes as JSON, an array of arrays.
+
+-- pools_for_codes: Which pools these codes may use: (tenant, code hash, product, edition or null).
+SELECT asked.value ->> 0, asked.value ->> 1, asked.value ->> 2, p.entitlement_id
+FROM json_each(:asked) AS asked
+JOIN activation_code c ON c.tenant_id = asked.value ->> 0 AND c.code_hash = asked.value ->> 1
+JOIN pool p ON p.tenant_id = c.tenant_id AND p.group_id = c.group_id AND p.product_id = asked.value ->> 2
+WHERE asked.value ->> 3 IS NULL OR p.edition_id = asked.value ->> 3
+ORDER BY p.entitlement_id;
+
+-- pools: These pools (tenant, entitlement), in one sorted order.
+SELECT p.tenant_id, p.entitlement_id, p.group_id, p.product_id, p.edition_id, p.mode, p.lease, p.linger, p.margin, p.nonce,
+    p.switch, p.starts_at, p.ends_at, p.grace, p.sequence, p.holders, p.excess, p.facts, p.head, p.denied_since,
+    p.denied_firsts, product.name, e.has_maintenance, e.maintenance_ends_at, t.contact
+FROM json_each(:asked) AS asked
+JOIN pool p ON p.tenant_id = asked.value ->> 0 AND p.entitlement_id = asked.value ->> 1
+JOIN product ON product.tenant_id = p.tenant_id AND product.product_id = p.product_id
+JOIN entitlement e ON e.tenant_id = p.tenant_id AND e.entitlement_id = p.entitlement_id
+JOIN tenant t ON t.tenant_id = p.tenant_id
+ORDER BY p.tenant_id, p.entitlement_id;
+
+-- rights: The counters of these pools (tenant, entitlement).
+SELECT r.tenant_id, r.entitlement_id, r.key, r.kind, r.bought, r.overdraft_kind, r.overdraft_value, r.used, r.above
+FROM json_each(:asked) AS asked
+JOIN pool_right r ON r.tenant_id = asked.value ->> 0 AND r.entitlement_id = asked.value ->> 1
+ORDER BY r.tenant_id, r.entitlement_id, r.key;
+
+-- ledgers: The own chains of these tenants.
+SELECT t.tenant_id, t.facts, t.head, t.holders, t.denied_since, t.denied_firsts
+FROM json_each(:asked) AS asked
+JOIN tenant t ON t.tenant_id = asked.value
+ORDER BY t.tenant_id;
+
+-- holdings: The present holdings of these activations (tenant, activation), with who holds them.
+SELECT h.tenant_id, h.entitlement_id,
+    h.activation_id, h.past, h.generation, h.holder, h.state, h.occupies, h.rights, h.activated_at, h.refreshed_at,
+    h.expires_at, h.free_at, h.sequence, h.nonce, h.nonce_before, h.nonce_answered, h.nonce_bound, h.noted_at, h.floored,
+    w.seat_id, w.seat_name, w.username, w.user, w.host, w.process, w."group", w.project, w.address
+FROM json_each(:asked) AS asked
+JOIN holding h ON h.tenant_id = asked.value ->> 0 AND h.activation_id = asked.value ->> 1 AND h.past = 0
+JOIN holder w ON w.tenant_id = h.tenant_id AND w.chain_id = h.entitlement_id AND w.number = h.holder
+ORDER BY h.tenant_id, h.activation_id;
+
+-- seats: The holders known under these (tenant, chain, seat id), and what they hold.
+SELECT w.tenant_id, w.chain_id, w.number, w.blocked_until,
+    w.seat_id, w.seat_name, w.username, w.user, w.host, w.process, w."group", w.project, w.address,
+    h.activation_id, h.past, h.generation, h.holder, h.state, h.occupies, h.rights, h.activated_at, h.refreshed_at,
+    h.expires_at, h.free_at, h.sequence, h.nonce, h.nonce_before, h.nonce_answered, h.nonce_bound, h.noted_at, h.floored
+FROM json_each(:asked) AS asked
+JOIN holder w ON w.tenant_id = asked.value ->> 0 AND w.chain_id = asked.value ->> 1 AND w.seat_id = asked.value ->> 2
+LEFT JOIN holding h
+    ON h.tenant_id = w.tenant_id AND h.entitlement_id = w.chain_id AND h.holder = w.number AND h.past = 0
+ORDER BY w.tenant_id, w.chain_id, w.number;
+
+-- keyed: The successes kept under these (tenant, scope, key).
+SELECT k.tenant_id, k.scope, k.key, k.body, k.activation_id, k.generation, k.kept_until
+FROM json_each(:asked) AS asked
+JOIN keyed k ON k.tenant_id = asked.value ->> 0 AND k.scope = asked.value ->> 1 AND k.key = asked.value ->> 2;
+
+-- windows: The refusal windows of these (tenant, chain, holder).
+SELECT r.tenant_id, r.chain_id, r.holder, r.denial_id, r.rule, r.since, r.until, r.count
+FROM json_each(:asked) AS asked
+JOIN refusal r ON r.tenant_id = asked.value ->> 0 AND r.chain_id = asked.value ->> 1 AND r.holder = asked.value ->> 2;
+
+-- extend_leases: Give every held place the time back that nobody could refresh in (domain/timekeeping.py, `extended`).
+UPDATE holding SET
+    expires_at = max(holding.expires_at + :gap, CASE holding.floored WHEN 1 THEN 0 ELSE :now + p.lease / 3 END),
+    free_at = CASE p.mode WHEN 'concurrent'
+        THEN max(holding.expires_at + :gap, CASE holding.floored WHEN 1 THEN 0 ELSE :now + p.lease / 3 END) + p.margin END,
+    floored = CASE WHEN holding.floored = 1 OR :now + p.lease / 3 > holding.expires_at + :gap THEN 1 ELSE 0 END
+FROM pool p
+WHERE p.tenant_id = holding.tenant_id AND p.entitlement_id = holding.entitlement_id
+    AND holding.state = 'held' AND (holding.free_at IS NULL OR holding.free_at > :alive_at);
+
+-- save_pools: Record what the pool machine keeps of these pools.
+UPDATE pool SET
+    sequence = new.value ->> 2, holders = new.value ->> 3, excess = new.value ->> 4, facts = new.value ->> 5,
+    head = new.value ->> 6, denied_since = new.value ->> 7, denied_firsts = new.value ->> 8
+FROM json_each(:rows) AS new
+WHERE pool.tenant_id = new.value ->> 0 AND pool.entitlement_id = new.value ->> 1;
+
+-- save_rights: Record the counters of these pools.
+UPDATE pool_right SET used = new.value ->> 3, above = new.value ->> 4
+FROM json_each(:rows) AS new
+WHERE pool_right.tenant_id = new.value ->> 0 AND pool_right.entitlement_id = new.value ->> 1
+    AND pool_right.key = new.value ->> 2;
+
+-- save_ledgers: Record the ends of these tenants' own chains.
+UPDATE tenant SET
+    facts = new.value ->> 1, head = new.value ->> 2, holders = new.value ->> 3, denied_since = new.value ->> 4,
+    denied_firsts = new.value ->> 5
+FROM json_each(:rows) AS new
+WHERE tenant.tenant_id = new.value ->> 0;
+
+-- save_holders: Record who these holders are.
+INSERT INTO holder (tenant_id, chain_id, number, seat_id, seat_name, username, user, host, process, "group", project,
+    address, blocked_until)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
+    value ->> 9, value ->> 10, value ->> 11, value ->> 12
+FROM json_each(:rows) WHERE true
+ON CONFLICT (tenant_id, chain_id, number) DO UPDATE SET
+    seat_name = excluded.seat_name, username = excluded.username, user = excluded.user, host = excluded.host,
+    process = excluded.process, "group" = excluded."group", project = excluded.project, address = excluded.address,
+    blocked_until = excluded.blocked_until;
+
+-- save_holdings: Record these places.
+INSERT INTO holding (tenant_id, entitlement_id, activation_id, past, generation, holder, state, occupies, rights,
+    activated_at, refreshed_at, expires_at, free_at, sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at,
+    floored)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
+    value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16,
+    value ->> 17, value ->> 18, value ->> 19
+FROM json_each(:rows) WHERE true
+ON CONFLICT (tenant_id, activation_id, past) DO UPDATE SET
+    generation = excluded.generation, state = excluded.state, occupies = excluded.occupies, rights = excluded.rights,
+    activated_at = excluded.activated_at, refreshed_at = excluded.refreshed_at, expires_at = excluded.expires_at,
+    free_at = excluded.free_at, sequence = excluded.sequence, nonce = excluded.nonce, nonce_before = excluded.nonce_before,
+    nonce_answered = excluded.nonce_answered, nonce_bound = excluded.nonce_bound, noted_at = excluded.noted_at,
+    floored = excluded.floored;
+
+-- remove_holdings: Forget these places (tenant, activation, past).
+DELETE FROM holding WHERE (tenant_id, activation_id, past) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows)
+);
+
+-- save_keyed: Keep these successes for a repeat.
+INSERT INTO keyed (tenant_id, scope, key, body, activation_id, generation, kept_until)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+FROM json_each(:rows) WHERE true
+ON CONFLICT (tenant_id, scope, key) DO UPDATE SET
+    body = excluded.body, activation_id = excluded.activation_id, generation = excluded.generation,
+    kept_until = excluded.kept_until;
+
+-- save_windows: Record these refusal windows.
+INSERT INTO refusal (tenant_id, chain_id, holder, denial_id, rule, since, until, count)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+FROM json_each(:rows) WHERE true
+ON CONFLICT (tenant_id, chain_id, holder) DO UPDATE SET
+    denial_id = excluded.denial_id, rule = excluded.rule, since = excluded.since, until = excluded.until,
+    count = excluded.count;
+
+-- close_windows: Forget these refusal windows (tenant, chain, holder).
+DELETE FROM refusal WHERE (tenant_id, chain_id, holder) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows)
+);
+
+-- add_facts: Write these facts down.
+INSERT INTO fact (tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
+    value ->> 9, value ->> 10, value ->> 11
+FROM json_each(:rows);

@@ -1,0 +1,93 @@
+"""Making the calls about one seat: who asks for what, with which token and nonce. Sends nothing.
+
+A call that grants something carries a fresh `clientNonce`, which its lease must repeat. Fields that say nothing are left out.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, json
+
+from seatkeeper._identity import Identity
+from seatkeeper._settings import Settings
+from seatkeeper._storage import Kept
+from seatkeeper._talk import Runtime
+from seatkeeper._wire import Call, Kind
+from seatkeeper.protocol.documents import (
+    ActivateRequest,
+    CodeCredentials,
+    FeatureRequest,
+    RefreshRequest,
+    UsageRequest,
+    WantedFeature,
+)
+
+
+class Calls:
+    """Makes the calls of one seat; `kept` is what is remembered of it at the time."""
+
+    def __init__(self, settings: Settings, identity: Identity, runtime: Runtime) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._runtime = runtime
+
+    def activate(self, kept: Kept, features: Mapping[str, int]) -> Call:
+        """Ask for the seat, with the token of an earlier life if there is one."""
+        nonce = self._runtime.nonce()
+        body = ActivateRequest(
+            product_id=self._settings.product,
+            seat_id=self._identity.seat_id,
+            seat_name=self._identity.seat_name,
+            activation_credentials=CodeCredentials(code=self._settings.code),
+            client_nonce=nonce,
+            last_lease=kept.last_lease,
+            sent_at=self._runtime.now().moment,
+            features=_wanted(features),
+            holder=self._identity.holder,
+        )
+        return self._call("activate", Kept(access_token=kept.access_token), body, nonce)
+
+    def asks_the_same(self, call: Call, features: Mapping[str, int]) -> bool:
+        """Tell whether an earlier activate, perhaps of an earlier life, asked for what is wanted now."""
+        asked = json.decode(call.body, type=ActivateRequest)
+        credentials = CodeCredentials(code=self._settings.code)
+        return asked.activation_credentials == credentials and asked.features == _wanted(features)
+
+    def refresh(self, kept: Kept) -> Call:
+        """Ask to keep the seat."""
+        nonce = self._runtime.nonce()
+        return self._call("refresh", kept, RefreshRequest(client_nonce=nonce, last_lease=kept.last_lease), nonce)
+
+    def feature(self, kind: Kind, kept: Kept, key: str, amount: int) -> Call:
+        """Ask for a checkout or return, or report a use."""
+        nonce = self._runtime.nonce()
+        if kind == "usage":
+            return self._call(kind, kept, UsageRequest(key=key, client_nonce=nonce), nonce)
+        return self._call(kind, kept, FeatureRequest(key=key, amount=amount, client_nonce=nonce), nonce)
+
+    def entitlement(self, kept: Kept) -> Call:
+        """Ask what was bought."""
+        return self._call("entitlement", kept)
+
+    def deactivate(self, token: str) -> Call:
+        """Give the seat back; the one call about a held seat that needs no nonce."""
+        return self._call("deactivate", Kept(access_token=token))
+
+    def _call(self, kind: Kind, kept: Kept, body: Struct | None = None, client_nonce: str = "") -> Call:
+        return Call(
+            kind=kind,
+            tenant_id=self._settings.tenant,
+            body="" if body is None else compact(body),
+            token=kept.access_token,
+            nonce=kept.nonce,
+            client_nonce=client_nonce,
+        )
+
+
+def compact(body: Struct) -> str:
+    """Write a request without the fields that say nothing."""
+    fields = {name: value for name, value in json.decode(json.encode(body)).items() if value is not None and value != []}
+    return json.encode(fields).decode()
+
+
+def _wanted(features: Mapping[str, int]) -> list[WantedFeature]:
+    return [WantedFeature(key=key, amount=amount) for key, amount in features.items() if amount]

@@ -1,0 +1,172 @@
+"""The fake server's pool: a few places in memory, counted honestly. No HTTP, no signatures; see `testing.py`.
+
+Keeps the contract's rules of the seat for one entitlement: generations, keyed repeats, take-over, lapse and retake, places
+that count until the last lease given for them has ended. Time is an argument, in seconds since 1970.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from seatkeeper.protocol.documents import FeatureType, Holder
+
+
+class Rejection(Exception):  # a problem code on its way to an error body
+    """The request is refused; `code` is a problem code."""
+
+    def __init__(self, code: str, details: str = "", *, feature: str | None = None) -> None:
+        super().__init__(details or code)
+        self.code = code
+        self.feature = feature
+
+
+@dataclass
+class Feature:
+    """A feature of the entitlement; `total` is None for bool features."""
+
+    key: str
+    type: FeatureType
+    total: int | None
+    consumed: int = 0  # of a usage count, for ever
+
+
+@dataclass
+class Place:
+    """A seat id's place. `ghosts` are ends of leases given to earlier copies that may still believe in them."""
+
+    activation_id: str
+    seat_id: str
+    seat_name: str | None
+    holder: Holder | None
+    since: float
+    expires_at: float
+    refreshed_at: float
+    generation: int = 1
+    nonce: str = ""
+    nonce_before: str | None = None
+    request_before: bytes | None = None
+    sends_nonces: bool = False
+    drawn: dict[str, int] = field(default_factory=dict)
+    status: Literal["held", "returned", "taken back"] = "held"
+    ghosts: list[float] = field(default_factory=list)
+
+    def is_held(self, now: float) -> bool:
+        return self.status == "held" and now < self.expires_at
+
+    def occupies(self, now: float) -> int:
+        """Count the seats this place takes up: its own, and one for each copy that may still believe in one."""
+        return int(self.is_held(now)) + sum(end > now for end in self.ghosts)
+
+    def free_by(self, now: float) -> list[float]:
+        return [end for end in (*self.ghosts, self.expires_at if self.status == "held" else 0.0) if end > now]
+
+
+class Pool:
+    """All places of one entitlement."""
+
+    def __init__(self, seats: int, lease: float, features: dict[str, Feature]) -> None:
+        self.seats = seats
+        self.lease = lease
+        self.features = features
+        self.places: dict[str, Place] = {}  # by seat id
+
+    def used(self, now: float) -> int:
+        return sum(place.occupies(now) for place in self.places.values())
+
+    def held(self, now: float) -> list[Place]:
+        return [place for place in self.places.values() if place.is_held(now)]
+
+    def by_activation(self, activation_id: str) -> Place | None:
+        return next((place for place in self.places.values() if place.activation_id == activation_id), None)
+
+    def take(self, fresh: Place, wanted: dict[str, int], *, proven: bool, now: float) -> tuple[Place, bool]:
+        """Give a place for a seat id and whether it is a new one; `proven` says that the caller holds its token."""
+        place = self.places.get(fresh.seat_id)
+        if place is None:
+            self._require_room(now)
+            self._draw(fresh, wanted, now)
+            self.places[fresh.seat_id] = fresh
+            return fresh, True
+        same = proven and place.status == "held"
+        if not (same and place.is_held(now)):
+            self._require_room(now)
+        before, place.drawn = place.drawn, {}
+        try:
+            self._draw(place, wanted, now)
+        except Rejection:
+            place.drawn = before
+            raise
+        if place.is_held(now) and not same:
+            place.ghosts.append(place.expires_at)
+        self._renew(place, fresh, now)
+        return place, not same
+
+    def refresh(self, place: Place, now: float) -> None:
+        """Extend a seat; one that lapsed is taken back if there is room, with all it had drawn."""
+        if not place.is_held(now):
+            drawn, place.drawn = place.drawn, {}
+            try:
+                self._require_room(now)
+                self._draw(place, drawn, now)
+            except Rejection as rejection:
+                place.drawn = drawn
+                raise Rejection("seat.gone", "the lease ended and the seat was given to another") from rejection
+            place.since = now
+        place.expires_at, place.refreshed_at = now + self.lease, now
+
+    def end(self, place: Place, status: Literal["returned", "taken back"]) -> None:
+        """End a seat. One taken back counts until its lease ends, for its holder doesn't know."""
+        if status == "taken back" and place.status == "held":
+            place.ghosts.append(place.expires_at)
+        place.status, place.drawn = status, {}
+
+    def checkout(self, place: Place, key: str, amount: int, now: float) -> Feature:
+        feature = self._feature(key)
+        self._draw(place, {key: amount}, now)
+        return feature
+
+    def give_back(self, place: Place, key: str, amount: int) -> Feature:
+        feature = self._feature(key)
+        if feature.type != "elementPool":
+            raise Rejection("feature.notReturnable", f"{key} is used up when it is drawn", feature=key)
+        if amount > place.drawn.get(key, 0):
+            raise Rejection("feature.overReturn", f"this seat holds {place.drawn.get(key, 0)} of {key}", feature=key)
+        place.drawn[key] -= amount
+        return feature
+
+    def use(self, key: str) -> None:
+        if self._feature(key).type != "bool":
+            raise Rejection("conflict", f"{key} is counted: check it out instead", feature=key)
+
+    def in_use(self, feature: Feature, now: float) -> int:
+        return feature.consumed + sum(
+            place.drawn.get(feature.key, 0) for place in self.held(now) if feature.type == "elementPool"
+        )
+
+    def _require_room(self, now: float) -> None:
+        if self.used(now) >= self.seats:
+            raise Rejection("seats.exhausted", f"all {self.seats} seats are taken")
+
+    def _draw(self, place: Place, wanted: dict[str, int], now: float) -> None:
+        """Draw all or nothing."""
+        for key, amount in wanted.items():
+            feature = self._feature(key)
+            if feature.total is not None and self.in_use(feature, now) + amount > feature.total:
+                raise Rejection("feature.exhausted", f"not enough of {key} is left", feature=key)
+        for key, amount in wanted.items():
+            feature = self.features[key]
+            feature.consumed += amount if feature.type == "usageCount" else 0
+            if feature.type == "elementPool":
+                place.drawn[key] = place.drawn.get(key, 0) + amount
+
+    def _feature(self, key: str) -> Feature:
+        if key not in self.features:
+            raise Rejection("feature.unknown", f"there is no feature {key}", feature=key)
+        return self.features[key]
+
+    def _renew(self, place: Place, fresh: Place, now: float) -> None:
+        place.generation += 1
+        place.seat_name, place.holder = fresh.seat_name, fresh.holder
+        place.nonce_before = place.request_before = None
+        place.sends_nonces = False
+        place.since = place.since if place.is_held(now) else now
+        place.status, place.expires_at, place.refreshed_at = "held", now + self.lease, now

@@ -1,0 +1,404 @@
+"""One program's dealings with its license servers about one seat: what to send, and what an answer means.
+
+No socket, no thread, no sleep in here: each dealing is a *talk* (`_talk.py`) that the blocking and the asyncio driver both
+run (`_client.py`, `_async_client.py`), so there is one copy of the logic. When to do what is `_seat.py`'s to say.
+
+The rules it keeps (contract, "Rules of the seat")
+- One call at a time; the exact call, nonce and body, is stored before it is sent, and only a decision of the server makes
+  us forget it. A lost answer is asked for again with the same nonce and the same body (1, 2, 6).
+- Every call that grants sends a fresh `clientNonce`. A lease is believed if the pinned root certified its key, it names our
+  tenant, product, seat and that nonce, and its sequence did not fall; from the moment that attempt was sent (7, 8).
+- It never starts on a stored lease. It sends it along as `lastLease`, with the stored token, to get its own seat back (3, 8).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, assert_never
+
+from msgspec import Struct, json, structs
+
+from seatkeeper import _seat
+from seatkeeper._belief import Belief
+from seatkeeper._calls import Calls
+from seatkeeper._clock import Instant
+from seatkeeper._identity import Identity
+from seatkeeper._seat import Attempt, Holding, Lease, State
+from seatkeeper._settings import Settings
+from seatkeeper._storage import Memory
+from seatkeeper._talk import BRISK, PATIENT, Pause, Runtime, Talk
+from seatkeeper._wire import Answered, Call, Kind, Outgoing, Reply, Unreachable, is_final, problem_in, read_answer, unanswered
+from seatkeeper.errors import (
+    NoSeat,
+    NotAuthorized,
+    Refused,
+    SeatGone,
+    SeatkeeperError,
+    SeatLost,
+    SeatTakenOver,
+    ServerProblem,
+    ServerUnreachable,
+)
+from seatkeeper.protocol.documents import (
+    ActivateAnswer,
+    ActivationEntitlement,
+    FeatureAnswer,
+    FeatureRequest,
+    LeaseClaims,
+    RefreshAnswer,
+)
+
+START_ATTEMPTS: Final = 4  # at the start, before the user is told that no server answers
+
+Document = Struct | None
+
+
+class Session:
+    """The state of one seat and the talks about it. `holding` is None until a seat was taken."""
+
+    def __init__(
+        self, settings: Settings, identity: Identity, memory: Memory, *, features: Mapping[str, int], runtime: Runtime
+    ) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.holding: Holding | None = None
+        self.cause: SeatkeeperError | None = None  # of the latest trouble
+        self._memory = memory
+        self._calls = Calls(settings, identity, runtime)
+        self._runtime = runtime
+        self._belief = Belief(settings, identity.seat_id, memory.kept.last_lease)
+        self._drawn = dict(features)  # what a new activation has to ask for
+        self._unclaimed: dict[tuple[Kind, str, int], Document] = {}  # answers that came after their caller had given up
+        self._doubtful: set[str] = set()  # servers that may have seen a call and did not answer
+        self._told: State | None = None
+        self._loss_told = False
+
+    @property
+    def claims(self) -> LeaseClaims | None:
+        """What the latest believed lease says; None before the first."""
+        return self._belief.claims
+
+    # --- what a program may ask of its seat ------------------------------------------------------------------------
+
+    def begin(self) -> Talk[None]:
+        """Take the seat; while no server answers, try a few times.
+
+        Raises:
+            SeatkeeperError: any of them.
+        """
+        for attempt in range(1, START_ATTEMPTS + 1):
+            try:
+                yield from self.activate()
+            except (ServerUnreachable, ServerProblem) as error:
+                if attempt == START_ATTEMPTS or self._memory.kept.pending is None:
+                    raise
+                yield Pause(max(self._runtime.draw() * 0.2 * 2**attempt, min(error.retry_after, BRISK)))
+            else:
+                return
+
+    def activate(self) -> Talk[None]:
+        """Take the seat, or take our own back with the token of an earlier life; a full server passes us to the next."""
+        asked = self._memory.kept.pending
+        if (
+            (yield from self._settle_pending()) == "activate"
+            and asked is not None
+            and self._calls.asks_the_same(asked, self._drawn)
+        ):
+            return
+        call, refusal = self._calls.activate(self._memory.kept, self._drawn), None
+        servers: Sequence[str] = self._servers()
+        while servers:
+            try:
+                yield from self._ask(call, servers)
+            except NoSeat as full:
+                refusal = refusal or full
+                servers = servers[servers.index(full.server or "") + 1 :]
+            except ServerUnreachable as error:
+                raise refusal or error from None
+            except (NotAuthorized, SeatLost) as error:
+                if call.token is None or error.problem == "credentials.unknown":
+                    raise
+                self._keep(access_token=None, nonce=None)  # a token of another server, or of a time before
+                call = self._calls.activate(self._memory.kept, self._drawn)
+            else:
+                return
+        if refusal is not None:
+            raise refusal
+
+    def refresh(self) -> Talk[None]:
+        """Keep the seat. If a refresh is still unanswered, asking for its answer is the refresh."""
+        if (yield from self._settle_pending()) == "refresh":
+            return
+        yield from self._ask(self._calls.refresh(self._memory.kept))
+
+    def checkout(self, key: str, amount: int) -> Talk[FeatureAnswer]:
+        """Draw an amount of a feature."""
+        answer = yield from self._once("checkout", key, amount)
+        assert isinstance(answer, FeatureAnswer)
+        if answer.type == "elementPool":
+            self._drawn[key] = self._drawn.get(key, 0) + amount
+        return answer
+
+    def give_back(self, key: str, amount: int) -> Talk[FeatureAnswer]:
+        """Give an amount of a feature back."""
+        answer = yield from self._once("return", key, amount)
+        assert isinstance(answer, FeatureAnswer)
+        self._drawn[key] = max(self._drawn.get(key, 0) - amount, 0)
+        return answer
+
+    def use(self, key: str) -> Talk[None]:
+        """Say that a feature was used."""
+        yield from self._once("usage", key, 1)
+
+    def entitlement(self) -> Talk[ActivationEntitlement]:
+        """Ask what was bought."""
+        answer = yield from self._in_turn(lambda: self._calls.entitlement(self._memory.kept))
+        assert isinstance(answer, ActivationEntitlement)
+        return answer
+
+    def leave(self) -> Talk[None]:
+        """Give the seat back. If that can't be said, the token is kept: the next start takes the seat back by it."""
+        if self.holding is not None:
+            self.holding = _seat.returned(self.holding)
+        token = self._memory.kept.access_token
+        if token is None:
+            return
+        try:
+            yield from self._ask(self._calls.deactivate(token), self._servers()[:1], timeout=BRISK)
+        except (ServerUnreachable, ServerProblem):
+            return
+        except SeatkeeperError:
+            pass  # not ours any more: given back all the same
+        self._keep(access_token=None, nonce=None, pending=None, server=None)
+
+    # --- what the keeper does --------------------------------------------------------------------------------------
+
+    def attend(self) -> Talk[None]:
+        """Make the attempt that is due, and take in what becomes of it. Raises nothing."""
+        if self.holding is None:
+            return
+        match _seat.next_action(self.holding, self._runtime.now()):
+            case Attempt("refresh"):
+                yield from self._attempt_refresh(self.holding)
+            case Attempt("activate"):
+                yield from self._attempt_activate(self.holding)
+
+    def state(self) -> State:
+        """Say how the seat stands, by the clocks, at this very moment."""
+        return "returned" if self.holding is None else _seat.state_at(self.holding, self._runtime.now())
+
+    def change(self) -> State | None:
+        """Give the state, if it is one that the program has not been told of. What it does itself needs no telling."""
+        state = self.state()
+        if state in {self._told, "returned"}:
+            return None
+        self._told = state
+        return state
+
+    def fresh_loss(self) -> SeatLost | None:
+        """Give the loss, once for each, when the second chance has been tried or there is none."""
+        if self.holding is None or self.state() != "lost":
+            self._loss_told = False
+            return None
+        at_it = self.holding.gone and self.holding.ended is None and self.holding.failures == 0
+        if at_it or self._loss_told:
+            return None
+        self._loss_told = True
+        return self.loss()
+
+    def loss(self) -> SeatLost:
+        """Give the error that says why the seat is lost."""
+        if isinstance(self.cause, SeatLost):
+            return self.cause
+        why = f": {self.cause}" if self.cause else ""
+        loss = SeatLost(f"the lease of this seat has ended and could not be refreshed{why}", server=self._memory.kept.server)
+        loss.__cause__ = self.cause
+        return loss
+
+    def next_action(self) -> _seat.Action:
+        """Say what the keeper has to do now."""
+        return _seat.Stop() if self.holding is None else _seat.next_action(self.holding, self._runtime.now())
+
+    def expires_at(self) -> datetime | None:
+        """Give the end of the lease by this machine's clock, UTC."""
+        if self.holding is None:
+            return None
+        now = self._runtime.now()
+        return now.later(self.holding.lease.left(now)).moment
+
+    def home(self) -> str | None:
+        """Give the URL of the server that granted the seat."""
+        return self._memory.kept.server
+
+    def _attempt_refresh(self, holding: Holding) -> Talk[None]:
+        try:
+            yield from self.refresh()
+        except SeatkeeperError as error:
+            self._trouble(self._after(error, holding) or self._failed(holding, error), error)
+
+    def _after(self, error: SeatkeeperError, holding: Holding) -> Holding | None:
+        """Give what an error makes of the seat, if it says anything about the seat and not just about the call."""
+        now = self._runtime.now()
+        match error:
+            case SeatTakenOver():
+                self._memory.let_go()  # the record belongs to the copy that has the seat
+                return _seat.lost(holding)
+            case SeatGone():
+                return _seat.gone(holding, now)
+            case NotAuthorized():
+                return _seat.doubted(holding, now)
+        return _seat.doubted(holding, now) if error.problem == "nonce.stale" else None
+
+    def _attempt_activate(self, holding: Holding) -> Talk[None]:
+        try:
+            yield from self.activate()
+        except (Refused, NotAuthorized, SeatLost) as error:
+            self._trouble(_seat.lost(holding), error)
+        except SeatkeeperError as error:
+            self._trouble(self._failed(holding, error), error)
+
+    def _failed(self, holding: Holding, error: SeatkeeperError) -> Holding:
+        return _seat.failed(holding, self._runtime.now(), draw=self._runtime.draw(), retry_after=error.retry_after)
+
+    def _trouble(self, holding: Holding, error: SeatkeeperError) -> None:
+        if self.holding is not None and self.holding.ended is None:  # not given back meanwhile
+            self.holding, self.cause = holding, error
+
+    # --- one call at a time ----------------------------------------------------------------------------------------
+
+    def _once(self, kind: Kind, key: str, amount: int) -> Talk[Document]:
+        """Make a call about a feature, or collect the answer of the same call whose caller had given up waiting."""
+
+        def call() -> Call:
+            return self._calls.feature(kind, self._memory.kept, key, amount)
+
+        return (yield from self._in_turn(call, collect=(kind, key, amount)))
+
+    def _in_turn(self, call: Callable[[], Call], *, collect: tuple[Kind, str, int] | None = None) -> Talk[Document]:
+        """Settle what is unanswered, then make the program's own call; what it reveals about the seat is taken in."""
+        try:
+            yield from self._settle_pending()
+            if collect in self._unclaimed:
+                return self._unclaimed.pop(collect)
+            return (yield from self._ask(call()))
+        except SeatkeeperError as error:
+            after = self._after(error, self.holding) if self.holding is not None else None
+            if after is not None:
+                self._trouble(after, error)
+            raise
+
+    def _settle_pending(self) -> Talk[Kind | None]:
+        """Ask again, word for word, for the answer that got lost; only then is it known how things stand.
+
+        A pending call about a seat of an earlier life (all but activate) is moot: activating starts a new conversation.
+        """
+        pending = self._memory.kept.pending
+        if pending is None or (self.holding is None and pending.kind != "activate"):
+            return None
+        try:
+            answer = yield from self._ask(pending)
+        except (Refused, NotAuthorized, SeatLost, ServerProblem) as error:
+            undecided = self._memory.kept.pending is not None
+            if undecided or (self.holding is not None and not isinstance(error, Refused)):
+                raise
+            return None  # decided, and no use to us: what we ask next speaks for itself
+        if pending.kind in {"checkout", "return", "usage"}:
+            request = json.decode(pending.body, type=FeatureRequest)
+            self._unclaimed[pending.kind, request.key, request.amount] = answer
+        return pending.kind
+
+    # --- sending and understanding ---------------------------------------------------------------------------------
+
+    def _ask(self, call: Call, servers: Sequence[str] = (), *, timeout: float = PATIENT) -> Talk[Document]:
+        """Send a call, and take in the answer.
+
+        Raises:
+            SeatkeeperError: no server answered, the answer is an error, or not to be believed.
+        """
+        if call.kind not in {"entitlement", "deactivate"}:
+            self._keep(pending=call)
+        server, sent_at, reply = yield from self._send(call, servers or self._servers(), timeout)
+        if not reply.is_success:
+            raise self._problem(call, server, reply)
+        answer = self._understand(call, server, sent_at, reply)
+        self._keep(pending=None, nonce=reply.headers.get("n-nonce", self._memory.kept.nonce), server=server)
+        return answer
+
+    def _send(self, call: Call, servers: Sequence[str], timeout: float) -> Talk[tuple[str, Instant, Reply]]:
+        """Give the first reply of a server; one that may have seen the call is not passed over for another."""
+        reasons = []
+        for server in servers:
+            sent_at = self._runtime.now()
+            try:
+                reply = yield Outgoing(server=server, call=call, timeout=timeout)
+            except Unreachable as error:
+                reasons.append(f"{server}: {error}")
+                if error.maybe_sent and call.kind == "activate" and server not in self._doubtful:
+                    self._doubtful.add(server)  # it may have given us a seat: ask it once more before another
+                    break
+                continue
+            assert reply is not None
+            if not self._is_stranger(server, call, reply):
+                return server, sent_at, reply
+            reasons.append(f"{server}: does not know this seat")
+        raise unanswered(servers, reasons)
+
+    def _is_stranger(self, server: str, call: Call, reply: Reply) -> bool:
+        """Tell whether another server than ours, asked in its place, knows nothing of our seat."""
+        return reply.status == 401 and call.kind != "activate" and server != self._memory.kept.server
+
+    def _problem(self, call: Call, server: str, reply: Reply) -> SeatkeeperError:
+        settings, at = self.settings, self._runtime.now().moment
+        error = problem_in(reply, server=server, at=at, product=settings.called, contact=settings.contact)
+        if is_final(reply) and error.problem is not None and self._memory.kept.pending == call:
+            self._keep(pending=None, nonce=reply.headers.get("n-nonce", self._memory.kept.nonce))
+        return error
+
+    def _understand(self, call: Call, server: str, sent_at: Instant, reply: Reply) -> Document:
+        """Read a successful reply, verify what it grants, and let the state follow."""
+        match call.kind:
+            case "activate":
+                granted = self._read(server, reply, ActivateAnswer)
+                lease = self._verified(call, server, sent_at, granted.lease, granted.certificate)
+                first = self.holding is None or self.holding.step != "activate"
+                self._granted(lease, granted.access_token, second_chance=first)
+                return granted
+            case "refresh":
+                kept_on = self._read(server, reply, RefreshAnswer)
+                lease = self._verified(call, server, sent_at, kept_on.lease, kept_on.certificate)
+                self._granted(lease, kept_on.access_token, second_chance=True)
+                return kept_on
+            case "checkout" | "return":
+                feature = self._read(server, reply, FeatureAnswer)
+                self._redrawn(self._verified(call, server, sent_at, feature.lease, None))
+                return feature
+            case "entitlement":
+                return self._read(server, reply, ActivationEntitlement)
+            case "usage" | "deactivate" | "status":
+                return None
+        assert_never(call.kind)
+
+    def _read(self, server: str, reply: Reply, kind: type[Answered]) -> Answered:
+        return read_answer(server, reply, kind, self._runtime.now().moment)
+
+    def _verified(self, call: Call, server: str, sent_at: Instant, lease: str | None, certificate: str | None) -> Lease:
+        return self._belief.lease(lease, certificate, nonce=call.client_nonce, sent_at=sent_at, server=server)
+
+    def _granted(self, lease: Lease, token: str, *, second_chance: bool) -> None:
+        self._keep(access_token=token, last_lease=lease.token)
+        if self.holding is None or self.holding.ended is None:
+            self.holding = _seat.held(lease, draw=self._runtime.draw(), second_chance=second_chance)
+            self.cause = None
+
+    def _redrawn(self, lease: Lease) -> None:
+        self._keep(last_lease=lease.token)
+        if self.holding is not None:
+            self.holding = _seat.with_lease(self.holding, lease)
+
+    def _servers(self) -> tuple[str, ...]:
+        """Give the servers, the one that granted our seat first."""
+        home = self._memory.kept.server
+        servers = self.settings.servers
+        return (home, *(server for server in servers if server != home)) if home in servers else servers
+
+    def _keep(self, **changes: object) -> None:
+        self._memory.keep(structs.replace(self._memory.kept, **changes))

@@ -1,0 +1,246 @@
+"""The command `seat`: hold a seat while a program runs, see who holds what, find out what is wrong.
+
+Success is quiet. Failure says what to do and exits non-zero: 69 no server answers, 75 no seat is free, 76 the server can't be
+trusted, 77 not authorised or refused by the license, 78 a setting is missing or wrong; `seat run` otherwise gives the
+command's own exit code (128 + n if signal n ended it, 127 if there is no such command).
+
+Reading arguments needs nothing but argparse, so `seat --help` is immediate; what sends requests is loaded by the verb.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from seatkeeper import errors
+
+if TYPE_CHECKING:
+    from seatkeeper._identity import By
+    from seatkeeper._settings import Given
+    from seatkeeper.protocol.documents import SeatHolder, StatusAnswer
+
+EXIT_CODES: Final[dict[type[errors.SeatkeeperError], int]] = {
+    errors.ConfigurationError: 78,
+    errors.ServerUnreachable: 69,
+    errors.ServerProblem: 69,
+    errors.UntrustedServer: 76,
+    errors.NotAuthorized: 77,
+    errors.NoSeat: 75,
+    errors.NoFeature: 75,
+    errors.Refused: 77,
+    errors.SeatLost: 75,
+}
+WAYS: "Final[tuple[By, ...]]" = ("window", "user", "machine", "process", "container", "job")
+HOLDERS_SHOWN: Final = 10
+
+_ENVIRONMENT: Final = """\
+settings (`seatkeeper sell … --env` prints them; options and files, see the documentation, do as well):
+  SEATKEEPER_SERVER      URL or port@host[,port@host…]   SEATKEEPER_TENANT      the vendor's tenant id
+  SEATKEEPER_CODE        activation code                 SEATKEEPER_PRODUCT     product id
+  SEATKEEPER_CODE_FILE   a file with the code            SEATKEEPER_PUBLIC_KEY  the vendor's root public key
+  SEATKEEPER_CA_FILE     certificates to trust           SEATKEEPER_CONTACT     whom to ask when refused
+  SEATKEEPER_STATE_DIR   where seats are remembered      HTTPS_PROXY, NO_PROXY  as usual
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give the exit code."""
+    asked, command = _split(list(sys.argv[1:] if arguments is None else arguments))
+    options = _parser().parse_args(asked)
+    try:
+        match options.verb:
+            case "run":
+                return _run(options, [*options.command, *command])
+            case "status":
+                return _status(options)
+            case _:
+                return _doctor(options)
+    except errors.SeatkeeperError as error:
+        print(f"seat: {_friendly(error, options)}", file=sys.stderr)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+def exit_code(error: errors.SeatkeeperError) -> int:
+    """Give the exit code of an error: that of the nearest class in the tree."""
+    return next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 70)
+
+
+def _run(options: argparse.Namespace, command: list[str]) -> int:
+    from seatkeeper._run import hold_while
+    from seatkeeper._view import plan
+
+    if not command:
+        raise errors.ConfigurationError("no command given; write: seat run -- ./app")
+    features = dict(_feature(text) for text in options.feature)
+    by, seat_id = _who(options.seat_id)
+    planned = plan(_given(options), features=features, seat_id=seat_id, by=by)
+    return hold_while(command, planned, end_on_loss=options.on_loss == "term")
+
+
+def _status(options: argparse.Namespace) -> int:
+    from msgspec import json
+
+    from seatkeeper._client import status_of
+    from seatkeeper._settings import find_settings
+
+    answer = status_of(find_settings(_given(options), trusting=False))
+    if options.json:
+        print(json.encode(answer).decode())
+    else:
+        print("\n".join(_status_lines(answer, None if options.all else HOLDERS_SHOWN)))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from msgspec import json
+
+    from seatkeeper._doctor import examine
+
+    findings = examine(_given(options))
+    if options.json:
+        print(json.encode(findings).decode())
+    else:
+        for finding in findings:
+            print(_printable(finding.line()))
+    return next((finding.exit_code for finding in findings if finding.ok is False), 0)
+
+
+def _status_lines(answer: "StatusAnswer", most: int | None) -> list[str]:
+    free = "" if answer.free is None else f", {answer.free} free"
+    line = f", {answer.line} waiting in line" if answer.line else ""
+    lines = [f"{answer.product_name}: {answer.used} of {answer.seats} seats taken{free}{line}"]
+    lines += [f"  {_holder_line(holder)}" for holder in answer.holders[:most]]
+    hidden = answer.used - len(answer.holders[:most])
+    if answer.holders and hidden > 0:
+        lines.append(f"  and {hidden} more")
+    return lines
+
+
+def _holder_line(holder: "SeatHolder") -> str:
+    since, end = errors.local_time(holder.since), errors.local_time(holder.lease_expiry)
+    return f"{holder.seat_name}  since {since}, lease ends {end} unless refreshed"
+
+
+def _friendly(error: errors.SeatkeeperError, options: argparse.Namespace) -> str:
+    """Give the error's text; a refusal names the product by the name people know, if the server tells it."""
+    if error.denial is None:
+        return str(error)
+    from seatkeeper._client import status_of
+    from seatkeeper._settings import find_settings
+
+    settings = find_settings(_given(options), trusting=False)
+    name = settings.name
+    if name is None:
+        try:
+            name = status_of(settings).product_name
+        except errors.SeatkeeperError:
+            name = settings.product
+    return errors.refusal_text(error.denial, product=name, server=error.server, at=error.at, contact=settings.contact)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="seat",
+        description="Hold a network-licensed seat.",
+        epilog=_ENVIRONMENT + "\nexample:\n  . ./acme.env; seat run -- ./app",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|status|doctor")
+    run = _verb(
+        verbs, "run", "hold a seat while a command runs", "seat run --feature render=2 --on-loss term -- ./app input.dat"
+    )
+    run.add_argument(
+        "--feature", action="append", default=[], metavar="KEY=N", help="a feature granted with the seat, all or none"
+    )
+    run.add_argument(
+        "--seat-id", default="window", metavar="WHO", help=f"whom the seat belongs to: {', '.join(WAYS)}, or an id of your own"
+    )
+    run.add_argument(
+        "--on-loss", choices=("continue", "term"), default="continue", help="what becomes of the command: warn only, or SIGTERM"
+    )
+    run.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments, after --")
+    status = _verb(verbs, "status", "show how full the pool is and who is in it", "seat status --all")
+    status.add_argument("-a", "--all", action="store_true", help=f"all holders, not just {HOLDERS_SHOWN}")
+    status.add_argument("--json", action="store_true", help="for programs")
+    doctor = _verb(
+        verbs, "doctor", "find out which hop fails on the way to a seat", "seat doctor --server 27000@licenses.example"
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, what: str, example: str
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(
+        name,
+        help=what,
+        description=what[0].upper() + what[1:] + ".",
+        epilog=f"{_ENVIRONMENT}\nexample:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for option, variable in _SETTINGS.items():
+        verb.add_argument(f"--{option}", metavar=option.upper(), help=f"[${variable}]")
+    return verb
+
+
+_SETTINGS: Final = {
+    "server": "SEATKEEPER_SERVER",
+    "code": "SEATKEEPER_CODE",
+    "tenant": "SEATKEEPER_TENANT",
+    "product": "SEATKEEPER_PRODUCT",
+    "public-key": "SEATKEEPER_PUBLIC_KEY",
+    "name": "SEATKEEPER_NAME",
+    "ca-file": "SEATKEEPER_CA_FILE",
+    "contact": "SEATKEEPER_CONTACT",
+}
+
+
+def _given(options: argparse.Namespace) -> "Given":
+    """Give the settings from the command line, which come before all others."""
+    from seatkeeper._settings import Given
+
+    names = [option.replace("-", "_") for option in _SETTINGS]
+    return Given(**{name: getattr(options, name) for name in names}, insists=True)
+
+
+def _who(text: str) -> "tuple[By, str | None]":
+    """Tell a way of choosing the seat id from a seat id of the user's own."""
+    return next(((way, None) for way in WAYS if way == text), ("window", text))
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Part our own arguments from the command after the first `--`."""
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _feature(text: str) -> tuple[str, int]:
+    key, _, amount = text.partition("=")
+    if not key or not (amount or "1").isdecimal() or int(amount or "1") < 1:
+        raise errors.ConfigurationError(f"--feature {text!r} is not KEY=N, such as render=2")
+    return key, int(amount or "1")
+
+
+def _printable(text: str) -> str:
+    """Replace what an old console can't show."""
+    encoding = sys.stdout.encoding or "ascii"
+    return (
+        text.replace("✓", "ok").replace("✗", "NO").encode(encoding, "replace").decode(encoding) if _is_plain(encoding) else text
+    )
+
+
+def _is_plain(encoding: str) -> bool:
+    try:
+        "✓✗–·".encode(encoding)
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Whom a program believes: only leases for it, for this call, signed under the pinned root."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import seatkeeper
+from seatkeeper.protocol.envelopes import unb64url
+from seatkeeper.protocol.ids import b64url
+from seatkeeper.testing import FakeServer
+from tests.client.program import Program, Tampering
+
+
+def test_without_a_public_key_nothing_is_sent() -> None:
+    """No key is an error, not a warning, and not a request."""
+    server = FakeServer()
+    settings = server.settings | {"public_key": None}
+
+    with pytest.raises(seatkeeper.ConfigurationError, match="public key"):
+        seatkeeper.seat(**settings)
+    assert server.requests == []
+
+
+def test_a_server_of_another_vendor_is_not_believed() -> None:
+    """A fake server with keys of its own takes nobody in."""
+    ours, other = FakeServer(), FakeServer()
+    program = Program(ours)
+    for name in ("tenant", "product", "code"):
+        setattr(other._api, name, getattr(ours._api, name))
+    other._api._certificate = other._api._certify()
+    program._transport._client._transport = other.transport  # type: ignore[attr-defined]  # httpx2 keeps it there
+
+    with pytest.raises(seatkeeper.UntrustedServer):
+        program.begin()
+
+
+def _bit_flipped(answer: dict[str, Any]) -> dict[str, Any]:
+    header, payload, signature = answer["lease"].split(".")
+    raw = bytearray(unb64url(signature))
+    raw[0] ^= 1
+    return answer | {"lease": f"{header}.{payload}.{b64url(bytes(raw))}"}
+
+
+def _other_certificate(answer: dict[str, Any]) -> dict[str, Any]:
+    return answer | {"certificate": FakeServer()._api._certificate}
+
+
+def _lease_as_certificate(answer: dict[str, Any]) -> dict[str, Any]:
+    return answer | {"certificate": answer["lease"]}
+
+
+def _no_lease(answer: dict[str, Any]) -> dict[str, Any]:
+    return answer | {"lease": ""}
+
+
+@pytest.mark.parametrize("change", [_bit_flipped, _other_certificate, _lease_as_certificate, _no_lease])
+def test_a_forged_answer_is_not_believed(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """A changed signature, another vendor's certificate, a lease posing as one, no lease: no seat."""
+    server = FakeServer()
+
+    with pytest.raises(seatkeeper.UntrustedServer):
+        Program(server, through=Tampering(server, change)).begin()
+
+
+def test_a_recorded_lease_is_not_believed() -> None:
+    """A lease with another call's nonce is a replay, however well it is signed."""
+    server = FakeServer(seats=1)
+    recording: list[str] = []
+
+    def replay(answer: dict[str, Any]) -> dict[str, Any]:
+        recording.append(answer["lease"])
+        return answer | {"lease": recording[0]}
+
+    program = Program(server, through=Tampering(server, replay)).begin()
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="nonce"):
+        program.perform(program.session.refresh())
+
+
+@pytest.mark.parametrize(("claim", "reason"), [("product", "product"), ("tenant", "tenant")])
+def test_a_lease_of_another_product_or_tenant_is_not_believed(claim: str, reason: str) -> None:
+    """A proxy that rewrites the request to a cheaper product gets a well-signed lease of no use."""
+    server = FakeServer()
+    program = Program(server)
+    original = server._api._lease
+
+    def rewritten(place: Any, nonce: str | None) -> str:
+        kept = getattr(server._api, claim)
+        setattr(server._api, claim, "cheap")
+        try:
+            return original(place, nonce)
+        finally:
+            setattr(server._api, claim, kept)
+
+    server._api._lease = rewritten  # type: ignore[method-assign]
+
+    with pytest.raises(seatkeeper.UntrustedServer, match=reason):
+        program.begin()
+
+
+def test_a_lease_of_another_seat_is_not_believed() -> None:
+    """Somebody else's lease is no seat of ours, even with our nonce."""
+    server = FakeServer()
+    original = server._api._lease
+
+    def rewritten(place: Any, nonce: str | None) -> str:
+        place.seat_id, kept = "somebody-else", place.seat_id
+        try:
+            return original(place, nonce)
+        finally:
+            place.seat_id = kept
+
+    server._api._lease = rewritten  # type: ignore[method-assign]
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="seat"):
+        Program(server).begin()
+
+
+def test_a_server_set_back_to_an_old_copy_is_found_out() -> None:
+    """A sequence that falls tells of a restored database; the seat is then not extended."""
+    server = FakeServer(seats=1)
+    program = Program(server).begin()
+    program.perform(program.session.refresh())
+    server._api._sequence = 0
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="restored"):
+        program.perform(program.session.refresh())
+
+
+def test_a_restored_server_is_found_out_by_the_next_life_too() -> None:
+    """The stored lease bears witness across a restart."""
+    server = FakeServer(seats=1)
+    program = Program(server).begin()
+    program.perform(program.session.refresh())
+    server._api._sequence = 0
+
+    with pytest.raises(seatkeeper.UntrustedServer):
+        Program(server).begin()
+
+
+def test_an_untrusted_answer_does_not_end_a_seat() -> None:
+    """An attacker can delay a refresh, not take the seat: the real server's answer is believed when it comes."""
+    server = FakeServer(seats=1)
+    attacker = Tampering(server, _bit_flipped)
+    attacker.active = False
+    program = Program(server, through=attacker).begin()
+    attacker.active = True
+    told = program.live(70)
+    attacker.active = False
+
+    assert told == ["held", "at risk"]
+    assert program.live(60) == ["held"]
+
+
+def test_a_page_of_a_proxy_is_no_answer() -> None:
+    """A login page with status 200 is a server's problem, and the call stays pending."""
+    server = FakeServer(seats=1)
+    program = Program(server, through=Tampering(server, lambda answer: {"please": "log in"}))
+
+    with pytest.raises(seatkeeper.ServerProblem, match="proxy"):
+        program.begin()
+    assert program.session._memory.kept.pending is not None
+
+
+def test_a_server_that_signs_with_a_new_certified_key_is_believed() -> None:
+    """Keys are rotated: the certificate in the answer vouches for the new one."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    server = FakeServer(seats=1)
+    program = Program(server).begin()
+    server._api._key = Ed25519PrivateKey.generate()
+    server._api._certificate = server._api._certify()
+
+    program.perform(program.session.refresh())

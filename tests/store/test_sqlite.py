@@ -1,0 +1,94 @@
+"""What is particular to SQLite."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seatkeeper_server.service.ports import StorageUnavailable
+from seatkeeper_server.store.locking import DirectoryInUse, DirectoryLock
+from seatkeeper_server.store.sqlite import SchemaTooNew, SqliteStore
+from support.house import START, activate, make_house
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "seatkeeper.db"
+
+
+def test_commits_are_synchronous_and_in_a_write_ahead_log(path: Path) -> None:
+    """Durable means WAL with synchronous=FULL (2), on the very connection that commits."""
+    store = SqliteStore(path)
+    make_house(store)
+    with store.transaction() as tx:
+        settings = [tx._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    store.close()
+
+    assert settings == ["wal", 2]
+
+
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    """A database of newer code is refused with a sentence that says what to do, and left as it is."""
+    store = SqliteStore(path)
+    store.migrate(START)
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO migration VALUES (9999, 'future', 0)")
+    connection.close()
+
+    again = SqliteStore(path)
+    with pytest.raises(SchemaTooNew, match="upgrade this Seatkeeper"):
+        again.migrate(START)
+    again.close()
+
+
+def test_a_file_that_is_no_database_is_trouble_told_in_our_words(path: Path) -> None:
+    """Damage is told as StorageUnavailable, and nothing is written over it."""
+    path.write_bytes(b"not a database, but long enough to be looked at" * 100)
+    store = SqliteStore(path)
+
+    with pytest.raises(StorageUnavailable, match="not a database"):
+        store.migrate(START)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_two_processes_write_beside_each_other(path: Path) -> None:
+    """A command-line verb writes beside a running server, in short transactions."""
+    store = SqliteStore(path)
+    house = make_house(store)
+    other = SqliteStore(path)
+    with other.transaction() as tx:
+        tx._connection.execute("UPDATE tenant SET contact = 'licenses@vendor.example'")
+    house.one(activate("a"))
+    other.close()
+    contact = house.rows("SELECT contact FROM tenant")
+    store.close()
+
+    assert contact == [("licenses@vendor.example",)]
+
+
+def test_a_directory_has_one_server(tmp_path: Path) -> None:
+    """A second server on a directory is refused and told which process has it; after the first died it is free."""
+    hold = f"""
+import sys
+from pathlib import Path
+from seatkeeper_server.store.locking import DirectoryLock
+with DirectoryLock(Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    holder = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(DirectoryInUse, match=str(holder.pid)), DirectoryLock(tmp_path):
+        pass
+    holder.kill()
+    holder.wait()
+    holder.stdin.close()
+    holder.stdout.close()
+
+    with DirectoryLock(tmp_path):
+        pass

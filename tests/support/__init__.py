@@ -1,0 +1,1 @@
+"""What several tests need: sold entitlements, calls, clocks that are moved by hand."""
