@@ -63,7 +63,7 @@ def test_a_refused_feature_is_named() -> None:
     assert "render of solver: 10 of 10 are taken" in text
 
 
-@pytest.mark.parametrize("rule", [rule for rule in errors._RULES])
+@pytest.mark.parametrize("rule", sorted(errors._RULES))
 def test_every_rule_has_words(rule: str) -> None:
     """A refusal that has nothing to do with a full pool doesn't speak of one."""
     assert "taken" not in errors.refusal_text(denial(rule=rule)).splitlines()[0]

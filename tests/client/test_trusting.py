@@ -29,7 +29,7 @@ def test_a_server_of_another_vendor_is_not_believed() -> None:
     for name in ("tenant", "product", "code"):
         setattr(other._api, name, getattr(ours._api, name))
     other._api._certificate = other._api._certify()
-    program._transport._client._transport = other.transport  # type: ignore[attr-defined]  # httpx2 keeps it there
+    program._transport._client._transport = other.transport  # where httpx2 keeps it
 
     with pytest.raises(seatkeeper.UntrustedServer):
         program.begin()
@@ -79,7 +79,7 @@ def test_a_recorded_lease_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize(("claim", "reason"), [("product", "product"), ("tenant", "tenant")])
-def test_a_lease_of_another_product_or_tenant_is_not_believed(claim: str, reason: str) -> None:
+def test_a_lease_of_another_product_or_tenant_is_not_believed(claim: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that rewrites the request to a cheaper product gets a well-signed lease of no use."""
     server = FakeServer()
     program = Program(server)
@@ -93,13 +93,13 @@ def test_a_lease_of_another_product_or_tenant_is_not_believed(claim: str, reason
         finally:
             setattr(server._api, claim, kept)
 
-    server._api._lease = rewritten  # type: ignore[method-assign]
+    monkeypatch.setattr(server._api, "_lease", rewritten)
 
     with pytest.raises(seatkeeper.UntrustedServer, match=reason):
         program.begin()
 
 
-def test_a_lease_of_another_seat_is_not_believed() -> None:
+def test_a_lease_of_another_seat_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else's lease is no seat of ours, even with our nonce."""
     server = FakeServer()
     original = server._api._lease
@@ -111,7 +111,7 @@ def test_a_lease_of_another_seat_is_not_believed() -> None:
         finally:
             place.seat_id = kept
 
-    server._api._lease = rewritten  # type: ignore[method-assign]
+    monkeypatch.setattr(server._api, "_lease", rewritten)
 
     with pytest.raises(seatkeeper.UntrustedServer, match="seat"):
         Program(server).begin()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from seatkeeper_server.domain.facts import CHAIN_START, Fact, Restored, link
-from seatkeeper_server.domain.holdings import CURRENT
+from seatkeeper_server.domain.holdings import CURRENT, Holding
 from seatkeeper_server.domain.pool import Decision
 from seatkeeper_server.domain.requests import CheckOut, Earlier, GiveBack, Refresh
 from seatkeeper_server.domain.terms import SEAT, Mode, Overdraft
@@ -82,8 +82,7 @@ class PoolMachine(RuleBasedStateMachine):
         decision = self.bench.activate(seat.name, earlier=Earlier(seat.generation, same_body=True))
         own = self.bench.pool.current(seat.name)
         if isinstance(decision, Fact) and decision.kind == "Repeated":
-            assert before is not None and own is not None
-            assert own.expires_at == before.expires_at, "a repeat extends nothing"
+            assert _end(own) == _end(before), "a repeat extends nothing"
         self._served(program, decision)
 
     @rule(program=programs, different=st.booleans())
@@ -98,7 +97,7 @@ class PoolMachine(RuleBasedStateMachine):
         decision = self.bench.call(Refresh, program.seat, nonce=program.last_nonce, fingerprint=program.last_print)
         if isinstance(decision, Fact) and decision.kind == "Repeated":
             own = self.bench.pool.current(program.seat.name)
-            assert before is not None and own is not None and own.expires_at == before.expires_at
+            assert _end(own) == _end(before), "a repeat extends nothing"
         self._served(program, decision)
 
     @rule(program=programs, key=KEYS, amount=st.integers(1, 3))
@@ -237,6 +236,10 @@ class PoolMachine(RuleBasedStateMachine):
         self.signed = own.sequence
 
 
+def _end(holding: Holding | None) -> float | None:
+    return since_start(holding.expires_at) if holding else None
+
+
 def _written(facts: list[Fact]) -> list[FactRecord]:
     records: list[FactRecord] = []
     for fact in facts:
@@ -246,11 +249,8 @@ def _written(facts: list[Fact]) -> list[FactRecord]:
 
 
 def _verifies(records: list[FactRecord]) -> bool:
-    head = CHAIN_START
-    for record in records:
-        if (head := link(head, body(record))) != record.hash:
-            return False
-    return True
+    heads = [CHAIN_START, *(record.hash for record in records)]
+    return all(link(head, body(record)) == record.hash for head, record in zip(heads, records, strict=False))
 
 
 assert MARGIN < 6.5, "every outage above is downtime"

@@ -129,3 +129,15 @@ def test_the_last_lease_is_shown_with_every_call_and_proves_nothing_new() -> Non
     seat = pool.take("a", 0)
 
     assert isinstance(pool.call(Refresh, seat, 10, shown=_lost(1, ends=60)), Refreshed)
+
+
+def test_a_later_life_of_a_seat_is_not_taken_for_the_one_the_database_knows() -> None:
+    """Rule 3: whoever believes in the known one is an older copy, and its place counts until its lease ends."""
+    pool = bench(1, lease=60, margin=6)
+    known = pool.take("a", 0)
+    pool.activate("a", 10, proof=2, shown=_lost(100, ends=40, generation=2))
+
+    assert (pool.used(), pool.holding("a").generation) == (2, 2)
+    assert refused(pool.call(Refresh, known, 11)) == "seat.takenOver"
+    pool.wait_until(66)
+    assert pool.used() == 0

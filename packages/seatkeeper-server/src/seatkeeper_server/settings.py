@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     contact: Annotated[str | None, Field(max_length=200, description="whom a refused user should ask")] = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="the least that is logged")] = "info"
     queue_limit: Annotated[int, Field(ge=1, description="requests that may wait for the database")] = 4_096
+    batch_limit: Annotated[int, Field(ge=1, description="requests made durable by one commit; 1 shows what that saves")] = 256
     connection_limit: Annotated[int, Field(ge=1, description="open connections; further ones are answered 503")] = 8_192
     keep_alive: Annotated[int, Field(ge=1, description="seconds an idle connection is kept")] = 75
     stop_within: Annotated[int, Field(ge=1, description="seconds a stopping server waits for what is under way")] = 30

@@ -207,6 +207,7 @@ def async_seat(
         client_cert_file=client_cert_file,
         client_key_file=client_key_file,
         contact=contact,
+        insists=transport is not None,
     )
     planned = plan(given, features=features, seat_id=seat_id, by=by)
     return AsyncSeat(planned, on_change=on_change, on_loss=on_loss, transport=transport)

@@ -210,7 +210,8 @@ def seat(
         client_cert_file: our certificate, where the server asks for one (SEATKEEPER_CLIENT_CERT_FILE).
         client_key_file: its key (SEATKEEPER_CLIENT_KEY_FILE).
         contact: whom to ask when refused (SEATKEEPER_CONTACT).
-        transport: an httpx2 transport to send through, such as `FakeServer().transport`.
+        transport: an httpx2 transport to send through, such as `FakeServer().transport`. Who gives it means the settings
+            given with it: they then come before environment and files.
 
     Raises:
         ConfigurationError: something is missing or wrong; nothing was sent.
@@ -226,6 +227,7 @@ def seat(
         client_cert_file=client_cert_file,
         client_key_file=client_key_file,
         contact=contact,
+        insists=transport is not None,
     )
     planned = plan(given, features=features, seat_id=seat_id, by=by)
     return Seat(planned, on_change=on_change, on_loss=on_loss, transport=transport)
@@ -246,7 +248,9 @@ def status(
     Raises:
         SeatkeeperError: the settings are incomplete, or the server didn't answer or refused.
     """
-    given = Given(product=product, tenant=tenant, server=server, code=code, name=name, ca_file=ca_file)
+    given = Given(
+        product=product, tenant=tenant, server=server, code=code, name=name, ca_file=ca_file, insists=transport is not None
+    )
     return status_of(find_settings(given, trusting=False), transport)
 
 

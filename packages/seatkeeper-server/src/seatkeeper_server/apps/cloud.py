@@ -101,7 +101,15 @@ def build(settings: Settings) -> Iterator[Cloud]:
             lambda: for_reports.read(lambda sold: _pool_uses(sold, clock.now())), most_pools=settings.metrics_pools
         )
         leasing = Leasing(Sold(), keyring, os.urandom)
-        desk = Desk(store, leasing, timekeeper, os.urandom, max_waiting=settings.queue_limit, on_batch=metrics.batch)
+        desk = Desk(
+            store,
+            leasing,
+            timekeeper,
+            os.urandom,
+            max_batch=settings.batch_limit,
+            max_waiting=settings.queue_limit,
+            on_batch=metrics.batch,
+        )
         desk.open()
         closing.callback(desk.close)
 

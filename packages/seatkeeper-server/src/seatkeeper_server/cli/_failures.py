@@ -1,7 +1,7 @@
 """How the command line ends when it fails: one sentence on standard error that says what to do, and an exit code.
 
-    0  done                                    2  the command was typed wrong
-    1  refused, not found, or a check failed   3  the data can't be used: missing, newer, damaged, full, another's key
+0  done                                    2  the command was typed wrong
+1  refused, not found, or a check failed   3  data or address can't be used: missing, newer, in use, full …
 """
 
 import sys
@@ -13,7 +13,7 @@ REFUSED = 1
 USAGE = 2
 UNUSABLE = 3
 
-EXIT_CODES = "Exit codes: 0 done; 1 refused, not found or a check failed; 2 typed wrong; 3 the data can't be used."
+EXIT_CODES = "Exit codes: 0 done; 1 refused, not found or a check failed; 2 typed wrong; 3 data or address can't be used."
 
 
 class Mistyped(Exception):
@@ -44,6 +44,7 @@ def end_with(error: Exception) -> int:
 
 def _exit_code(error: Exception) -> int | None:
     # Imported here, so that `seatkeeper --help` doesn't wait for the whole server.
+    from seatkeeper_server.apps.serving import CannotServe
     from seatkeeper_server.keys import SealKeyError
     from seatkeeper_server.service.catalogue import CannotDo
     from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
@@ -55,7 +56,15 @@ def _exit_code(error: Exception) -> int | None:
             return REFUSED
         case Mistyped():
             return USAGE
-        case Unusable() | SealKeyError() | StorageFull() | StorageUnavailable() | SchemaTooNew() | DirectoryInUse():
+        case (
+            Unusable()
+            | CannotServe()
+            | SealKeyError()
+            | StorageFull()
+            | StorageUnavailable()
+            | SchemaTooNew()
+            | DirectoryInUse()
+        ):
             return UNUSABLE
         case _:
             return None

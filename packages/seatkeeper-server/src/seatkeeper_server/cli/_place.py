@@ -1,29 +1,34 @@
 """Opens the data directory for a verb: the database, the sealing key, the time. Verbs work beside a running server.
 
-Each transaction is short. Its `now` is the server's time while one serves, and stands still while none does
-(`timekeeping.clerk_now`), so that a verb never ends a lease that nobody could refresh.
+Whoever only asks reads a snapshot and holds nobody up; whoever changes something does it in a short transaction. `now` is the
+server's time while one serves, and stands still while none does (`timekeeping.clerk_now`), so that a verb never ends a lease
+that nobody could refresh.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from seatkeeper.protocol import ids
+from seatkeeper_server.apps.reading import Reader
 from seatkeeper_server.cli._failures import Unusable, wrong_values_told
-from seatkeeper_server.keys import SealKey
+from seatkeeper_server.keys import SealKey, SealKeyError
 from seatkeeper_server.service.timekeeping import clerk_now
 from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.sqlite import SqliteStore
 from seatkeeper_server.store.vault import KeyVault
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One transaction: what is sold, and the time. `today` is the calendar's, `now` the leases'."""
+    """One transaction or snapshot: what is sold, and the time. `today` is the calendar's, `now` the leases'."""
 
     catalogue: Catalogue
     now: datetime
@@ -36,25 +41,41 @@ class Place:
 
     settings: Settings
     store: SqliteStore
+    reader: Reader
 
     @contextmanager
     def transaction(self) -> Iterator[Desk]:
-        """Open a short transaction."""
+        """Open a short transaction that may change something."""
         with self.store.transaction() as tx:
-            today = datetime.now(UTC)
-            yield Desk(Catalogue(tx), clerk_now(tx, today), today)
+            yield _desk(Catalogue(tx))
 
-    @contextmanager
-    def catalogue(self) -> Iterator[Catalogue]:
-        """Open a short transaction for somebody who needs no time."""
-        with self.transaction() as desk:
-            yield desk.catalogue
+    def read(self, question: Callable[[Desk], Result]) -> Result:
+        """Have a question answered from one snapshot."""
+        return self.reader.read(lambda catalogue: question(_desk(catalogue)))
 
     def vault(self, desk: Desk) -> KeyVault:
-        """Give the keys. A sealing key is made only while nothing has been sealed yet: a new one could open nothing."""
+        """Give the keys and codes of the database.
+
+        Raises:
+            SealKeyError: the sealing key is missing, or isn't a key.
+        """
+        return KeyVault(desk.catalogue, self.seal_key(desk))
+
+    def seal_key(self, desk: Desk) -> SealKey:
+        """Give the sealing key. It is made only while nothing has been sealed yet: a new one would open nothing.
+
+        Raises:
+            SealKeyError: it is missing, or isn't a key.
+        """
         path = self.settings.seal_key_path
-        seal = SealKey.load(path) if desk.catalogue.tenants() else SealKey.load_or_create(path)
-        return KeyVault(desk.catalogue, seal)
+        if desk.catalogue.tenants() and not path.exists():
+            raise SealKeyError(f"{path} is missing, and the keys in this database are sealed with it: put it back")
+        return SealKey.load_or_create(path)
+
+
+def _desk(catalogue: Catalogue) -> Desk:
+    today = datetime.now(UTC)
+    return Desk(catalogue, clerk_now(catalogue.tx, today), today)
 
 
 @contextmanager
@@ -74,13 +95,15 @@ def opened(data: Path | None, *, create: bool = False) -> Iterator[Place]:
             f"there is no Seatkeeper data in {settings.data}: name its directory with --data or SEATKEEPER_DATA,"
             " or begin with `seatkeeper sell` or `seatkeeper cloud`"
         )
-    store = SqliteStore(path)
+    store, reader = SqliteStore(path), Reader(path)
     try:
         now = datetime.now(UTC)
         store.migrate(now)
-        store.found(ids.make_id(ids.DATABASE, os.urandom(ids.RANDOM_BYTES)), now)
-        yield Place(settings, store)
+        if create:
+            store.found(ids.make_id(ids.DATABASE, os.urandom(ids.RANDOM_BYTES)), now)
+        yield Place(settings, store, reader)
     finally:
+        reader.close()
         store.close()
 
 

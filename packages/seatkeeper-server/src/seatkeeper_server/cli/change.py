@@ -21,7 +21,9 @@ def change(
     until: Annotated[
         str | None, Parameter(help="Its last day in UTC, such as 2027-12-31; a moment with its zone; or never.")
     ] = None,
-    force: Annotated[bool, Parameter(help="Shrink below what is taken: holders lose their seat at their next refresh.")] = False,
+    force: Annotated[
+        bool, Parameter(help="Shrink below what is taken: holders lose their seat at their next refresh.")
+    ] = False,
     data: Data = None,
     json: Json = False,
 ) -> None:

@@ -15,7 +15,9 @@ def cloud(
     host: Annotated[
         str | None, Parameter(env_var="SEATKEEPER_HOST", help="The address to listen on; only this machine unless given.")
     ] = None,
-    port: Annotated[int | None, Parameter(env_var="SEATKEEPER_PORT", help="The TCP port; 6500 unless given, 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, Parameter(env_var="SEATKEEPER_PORT", help="The TCP port; 6500 unless given, 0 takes a free one.")
+    ] = None,
     tls_cert: Annotated[
         Path | None, Parameter(env_var="SEATKEEPER_TLS_CERT", help="The server's certificate chain, PEM.")
     ] = None,
@@ -24,7 +26,7 @@ def cloud(
         Path | None,
         Parameter(env_var="SEATKEEPER_TLS_CLIENT_CA", help="Admit only clients with a certificate of this authority, PEM."),
     ] = None,
-) -> int:
+) -> None:
     """Serve seats on the network until told to stop (Ctrl-C, SIGTERM); what is under way is answered."""
     from seatkeeper_server.apps import cloud as house
     from seatkeeper_server.settings import Settings
@@ -39,4 +41,4 @@ def cloud(
     }
     with wrong_values_told():
         settings = Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
-    return house.serve(settings) or 0
+    house.serve(settings)

@@ -9,8 +9,8 @@ from seatkeeper_server.service.reporting import Overview
 
 def ls(*, data: Data = None, json: Json = False) -> None:
     """List what was sold: to whom, how many seats, how many are taken, how it stands, until when."""
-    with opened(data) as place, place.transaction() as desk:
-        found = reporting.overviews(desk.catalogue, desk.now, desk.today)
+    with opened(data) as place:
+        found = place.read(lambda desk: reporting.overviews(desk.catalogue, desk.now, desk.today))
     if json:
         print_json([as_data(one) for one in found])
     elif not found:

@@ -6,12 +6,12 @@ from cyclopts import Parameter
 
 from seatkeeper_server.cli._options import Data, Json
 from seatkeeper_server.cli._output import NOTHING, amounts, clock, day, json_moment, number, print_json, print_table
-from seatkeeper_server.cli._place import opened
+from seatkeeper_server.cli._place import Desk, opened
 from seatkeeper_server.cli.ls import as_data as overview_data
 from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.terms import Kind
 from seatkeeper_server.service import reporting, selling
-from seatkeeper_server.service.reporting import Occupant, Occupation
+from seatkeeper_server.service.reporting import Condition, Occupant, Occupation
 
 
 def seats(
@@ -22,10 +22,8 @@ def seats(
     json: Json = False,
 ) -> None:
     """Show for each entitlement how many seats are bought, held, lent and free, and who holds them until when."""
-    with opened(data) as place, place.transaction() as desk:
-        if entitlement is not None:
-            selling.find(desk.catalogue, entitlement)
-        found = reporting.occupations(desk.catalogue, entitlement, desk.now, desk.today)
+    with opened(data) as place:
+        found = place.read(lambda desk: _occupations(desk, entitlement))
     if json:
         print_json([_as_data(one) for one in found])
         return
@@ -35,6 +33,12 @@ def seats(
         if at:
             print()
         _print_one(one)
+
+
+def _occupations(desk: Desk, entitlement: str | None) -> list[Occupation]:
+    if entitlement is not None:
+        selling.find(desk.catalogue, entitlement)
+    return reporting.occupations(desk.catalogue, entitlement, desk.now, desk.today)
 
 
 def _print_one(one: Occupation) -> None:
@@ -59,9 +63,16 @@ def _feature_text(tally: Tally) -> str:
 
 def _row(one: Occupant) -> list[str]:
     holding = one.place.holding
-    state = one.condition.value if one.counts or one.condition is reporting.Condition.LAPSED else f"{one.condition.value}, over"
+    state = one.condition.value + _place_text(one)
     times = [clock(holding.activated_at), clock(holding.expires_at)]
     return [one.name or NOTHING, state, *times, amounts(one.features), holding.activation_id]
+
+
+def _place_text(one: Occupant) -> str:
+    """Say what becomes of the place where the state alone doesn't: a node lock outlives its lease, the others don't."""
+    if one.condition is Condition.LAPSED:
+        return ", place kept" if one.counts else ""
+    return "" if one.counts else ", over"
 
 
 def _as_data(one: Occupation) -> dict[str, object]:

@@ -44,18 +44,15 @@ def sell(
         Parameter(
             help="A feature: export=bool, render=elementPool:10, render=elementPool:10+10%, pages=usageCount:500. Repeatable.",
             negative=(),
+            show_default=False,
         ),
     ] = (),
     days: Annotated[str, Parameter(help="For how many days, or never for no end.")] = "365",
     nonce: Annotated[
         Literal["optional", "required"], Parameter(help="Whether programs must use nonces; optional lets curl work.")
     ] = "optional",
-    tenant: Annotated[
-        str, Parameter(env_var="SEATKEEPER_VENDOR", help="The vendor who sells, by name.")
-    ] = DEFAULT_VENDOR,
-    contact: Annotated[
-        str | None, Parameter(env_var="SEATKEEPER_CONTACT", help="Whom refused users should ask.")
-    ] = None,
+    tenant: Annotated[str, Parameter(env_var="SEATKEEPER_VENDOR", help="The vendor who sells, by name.")] = DEFAULT_VENDOR,
+    contact: Annotated[str | None, Parameter(env_var="SEATKEEPER_CONTACT", help="Whom refused users should ask.")] = None,
     another: Annotated[bool, Parameter(help="Sell it although this customer has this product already.")] = False,
     data: Data = None,
     json: Json = False,
@@ -75,14 +72,10 @@ def sell(
             days=_read_days(days),
             nonce=NoncePolicy(nonce),
         )
-        sale = Sale(
-            customer=customer, product=product, terms=terms, tenant=tenant, contact=contact, another=another
-        )
+        sale = Sale(customer=customer, product=product, terms=terms, tenant=tenant, contact=contact, another=another)
     with opened(data, create=True) as place, place.transaction() as desk:
         vault = place.vault(desk)
-        sold = selling.sell(
-            desk.catalogue, vault, sale, now=desk.now, starts_at=max(desk.now, desk.today), random=os.urandom
-        )
+        sold = selling.sell(desk.catalogue, vault, sale, now=desk.now, starts_at=max(desk.now, desk.today), random=os.urandom)
     if json:
         print_json(as_data(sold))
     elif env:

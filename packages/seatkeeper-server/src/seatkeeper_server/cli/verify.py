@@ -11,7 +11,7 @@ from seatkeeper_server.service.verifying import Break, Verified
 def verify(*, data: Data = None, json: Json = False) -> int:
     """Walk every chain of facts, add the facts up, and compare with the counters and the seats; 1 if anything is off."""
     with opened(data) as place:
-        found = verifying.verify(place.catalogue)
+        found = verifying.verify(place.reader.read)
     if json:
         print_json(_as_data(found))
     else:
@@ -34,7 +34,6 @@ def _as_data(found: Verified) -> dict[str, object]:
         "facts": found.facts,
         "counters": found.counters,
         "breaks": [
-            {"tenantId": one.tenant_id, "chainId": one.chain_id, "number": one.number, "what": one.what}
-            for one in found.breaks
+            {"tenantId": one.tenant_id, "chainId": one.chain_id, "number": one.number, "what": one.what} for one in found.breaks
         ],
     }

@@ -21,6 +21,7 @@ MAX_COUNT = 1_000_000_000  # seats or units of a feature; far below what a 64-bi
 STANDARD = "Standard"  # the edition of a product that was sold the short way
 DEFAULT_VENDOR = "default"
 NEVER = "never"
+NO_OVERDRAFT = Overdraft()
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -44,7 +45,7 @@ class Feature:
     key: str
     kind: Kind
     amount: int | None = 1
-    overdraft: Overdraft = Overdraft()
+    overdraft: Overdraft = NO_OVERDRAFT
 
     def __post_init__(self) -> None:
         if self.kind is Kind.SEAT:
@@ -72,7 +73,7 @@ class Terms:
     seats: int
     lease: timedelta = timedelta(minutes=2)
     linger: timedelta = timedelta(0)
-    overdraft: Overdraft = Overdraft()
+    overdraft: Overdraft = NO_OVERDRAFT
     mode: Mode = Mode.CONCURRENT
     features: tuple[Feature, ...] = ()
     days: int | None = 365
@@ -215,7 +216,7 @@ def read_feature(text: str) -> Feature:
     if not counted:
         return Feature(key, Kind.BOOL)
     number, plus, overdraft = amount.partition("+")
-    return Feature(key, Kind(kind), _read_amount(number, text), read_overdraft(overdraft) if plus else Overdraft())
+    return Feature(key, Kind(kind), _read_amount(number, text), read_overdraft(overdraft) if plus else NO_OVERDRAFT)
 
 
 def _read_amount(number: str, text: str) -> int | None:

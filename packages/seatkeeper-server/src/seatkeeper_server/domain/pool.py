@@ -433,16 +433,17 @@ def _restored(
             )
         return None
     rights = {SEAT: 1, **shown.rights}
-    held = own is not None and own.occupies
+    kept = own if own is not None and own.occupies else None
     runs = shown.expires_at + pool.terms.margin > now
+    counts = runs and (kept is None or shown.generation > kept.generation)  # a place of its own, not the one that is kept
     return Restored(
         at=now,
         activation_id=activation_id,
-        generation=max(shown.generation, own.generation if own else 1),
+        generation=kept.generation if kept and not counts else max(shown.generation, own.generation if own else 1),
         holder=holder or pool.holders + 1,
-        taken={} if held or not runs else returnable(pool.tallies, rights),
+        taken=returnable(pool.tallies, rights) if counts else {},
         sequence=shown.sequence,
-        rights=own.rights if own is not None and held else rights,
+        rights=kept.rights if kept and not counts else rights,
         expires_at=shown.expires_at,
         nonces=nonces,
     )
@@ -598,6 +599,8 @@ def _apply_taken_back(pool: Pool, fact: TakenBack) -> Pool:
 def _apply_restored(pool: Pool, fact: Restored) -> Pool:
     assert fact.activation_id is not None
     own = pool.current(fact.activation_id)
+    if own is not None and own.occupies and fact.taken:  # a later life than the one in sight: that is an older copy now
+        pool, own = _keep_superseded(pool, own), None
     ends_at = max(fact.expires_at, own.expires_at) if own and own.occupies else fact.expires_at
     runs = bool(fact.taken) or (own is not None and own.occupies)
     state = own.state if own and own.occupies else State.HELD if runs else State.LAPSED

@@ -75,7 +75,7 @@ def _the_one(catalogue: Catalogue, called: str, now: datetime) -> tuple[HolderRe
     """Find the one holder who is meant: of several, the only one who has a place that counts."""
     found = catalogue.holders_called(called)
     if not found:
-        raise NotFound("holder", called, catalogue.holder_names())
+        raise NotFound("holder", called, catalogue.holder_names(), "nobody holds a seat")
     if len(found) > 1:
         found = [one for one in found if _place(catalogue, one[0].tenant_id, one[1], now)] or found
     if len(found) > 1:
@@ -90,9 +90,7 @@ def _place(catalogue: Catalogue, tenant_id: str, activation_id: str | None, now:
     return next((one.holding for one in held if one.holding.occupies and not one.holding.is_due(now)), None)
 
 
-def _take_back(
-    catalogue: Catalogue, key: PoolKey, activation_id: str, wanted: Freeing, now: datetime
-) -> TakenBack | None:
+def _take_back(catalogue: Catalogue, key: PoolKey, activation_id: str, wanted: Freeing, now: datetime) -> TakenBack | None:
     """Have the pool machine decide it; None if there was nothing to take."""
     work = Workspace(catalogue.tx, now)
     work.load_pools([key])

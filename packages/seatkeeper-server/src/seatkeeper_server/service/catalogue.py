@@ -25,11 +25,11 @@ class CannotDo(Exception):
 class NotFound(CannotDo):
     """There is nothing of that name. The message names what comes nearest."""
 
-    def __init__(self, what: str, wanted: str, known: Iterable[str]) -> None:
+    def __init__(self, what: str, wanted: str, known: Iterable[str], if_none: str) -> None:
         names = sorted(set(known))
-        near = get_close_matches(wanted, names, n=3, cutoff=0.5) or names[:5]
-        hint = f"did you mean {', '.join(near)}?" if near else "nothing has been sold yet: see `seatkeeper sell --help`"
-        super().__init__(f"there is no {what} {wanted!r}: {hint}")
+        near = get_close_matches(wanted, names, n=3, cutoff=0.6)
+        some = f"there are {', '.join(names[:5])}{' and others' if len(names) > 5 else ''}" if names else if_none
+        super().__init__(f"there is no {what} {wanted!r}: " + (f"did you mean {' or '.join(near)}?" if near else some))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

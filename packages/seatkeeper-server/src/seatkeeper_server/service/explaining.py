@@ -58,7 +58,7 @@ def explain(catalogue: Catalogue, denial_id: str) -> Explanation:
     written, counting = catalogue.refusal(wanted)
     told = [_of_row(row) for row in written] + ([_of_counting(counting)] if counting else [])
     if not told:
-        raise NotFound("refusal", wanted, catalogue.refusal_ids())
+        raise NotFound("refusal", wanted, catalogue.refusal_ids(), "nobody was refused as far as is remembered")
     there = _there_before(catalogue, written)
     return replace(
         told[0],

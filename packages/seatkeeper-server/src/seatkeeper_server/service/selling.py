@@ -264,7 +264,8 @@ def find(catalogue: Catalogue, entitlement_id: str) -> Bought:
     """
     found = catalogue.bought(entitlement_id=entitlement_id)
     if not found:
-        raise NotFound("entitlement", entitlement_id, (known.entitlement_id for known in catalogue.bought()))
+        known = (bought.entitlement_id for bought in catalogue.bought())
+        raise NotFound("entitlement", entitlement_id, known, "nothing has been sold yet: see `seatkeeper sell --help`")
     return found[0]
 
 

@@ -3,14 +3,14 @@
 For every chain each fact must link to the one before, the last must be the one that its owner remembers, and no number may be
 missing. For every entitlement the facts, added up, must come to the counters; and so must the places that count.
 
-The counters are read in one transaction; the facts after it, in short ones, up to where the chain ended then. Facts never
+Counters and places are read in one snapshot; the facts after it, page by page, up to where the chain ended then. Facts never
 change, so a server may go on writing meanwhile.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from seatkeeper_server.domain.facts import CHAIN_START, link
 from seatkeeper_server.domain.terms import Kind
@@ -19,9 +19,18 @@ from seatkeeper_server.service.catalogue import Catalogue
 from seatkeeper_server.service.explaining import read_data
 from seatkeeper_server.service.ports import FactRecord, PoolKey
 
-AT_ONCE = 2_000  # facts read in one transaction
+AT_ONCE = 2_000  # facts read at once
 
-Open = Callable[[], AbstractContextManager[Catalogue]]
+
+Result = TypeVar("Result")
+
+
+class Read(Protocol):
+    """Has a question answered from one snapshot of the database."""
+
+    def __call__(self, question: Callable[[Catalogue], Result], /) -> Result:
+        """Answer it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +70,13 @@ class Remembered:
     by_places: Mapping[str, int]
 
 
-def verify(opened: Open) -> Verified:
+def verify(read: Read) -> Verified:
     """Check every chain and every counter of a database."""
     result = Verified()
-    with opened() as catalogue:
-        remembered = list(_remembered(catalogue))
-    for one in remembered:
+    for one in read(lambda catalogue: list(_remembered(catalogue))):
         result.chains += 1
         result.counters += len(one.counters)
-        result.breaks.extend(_walk(opened, one, result))
+        result.breaks.extend(_walk(read, one, result))
         result.breaks.extend(_compare(one, one.by_places, "the places add up to", only=one.by_places))
     return result
 
@@ -77,9 +84,7 @@ def verify(opened: Open) -> Verified:
 def _remembered(catalogue: Catalogue) -> Iterator[Remembered]:
     for tenant in catalogue.tenants():
         key = tenant.tenant_id, tenant.tenant_id
-        yield Remembered(
-            key=key, facts=tenant.facts, head=tenant.head, pruned=catalogue.pruned(key), counters={}, by_places={}
-        )
+        yield Remembered(key=key, facts=tenant.facts, head=tenant.head, pruned=catalogue.pruned(key), counters={}, by_places={})
     for bought in catalogue.bought():
         tallies = bought.pool.tallies
         taken = catalogue.taken(bought.key)
@@ -94,10 +99,10 @@ def _remembered(catalogue: Catalogue) -> Iterator[Remembered]:
         )
 
 
-def _walk(opened: Open, one: Remembered, result: Verified) -> list[Break]:
+def _walk(read: Read, one: Remembered, result: Verified) -> list[Break]:
     """Follow a chain from its start; stop at the first link that doesn't fit, since all later ones rest on it."""
     head, number, taken = CHAIN_START, 0, Counter[str]()
-    for fact in _facts(opened, one):
+    for fact in _facts(read, one):
         if number == 0 and one.pruned and fact.number == one.pruned + 1:
             return []  # its start was pruned behind a signed checkpoint; there is nothing here to begin from
         if fact.number != number + 1:
@@ -112,15 +117,15 @@ def _walk(opened: Open, one: Remembered, result: Verified) -> list[Break]:
     return _compare(one, taken, "the facts add up to", only=one.counters)
 
 
-def _facts(opened: Open, one: Remembered) -> Iterator[FactRecord]:
+def _facts(read: Read, one: Remembered) -> Iterator[FactRecord]:
     after = 0
-    while True:
-        with opened() as catalogue:
-            page = catalogue.chain(one.key, after, one.facts, AT_ONCE)
+    while page := _page(read, one, after):
         yield from page
-        if len(page) < AT_ONCE:
-            return
         after = page[-1].number
+
+
+def _page(read: Read, one: Remembered, after: int) -> Sequence[FactRecord]:
+    return read(lambda catalogue: catalogue.chain(one.key, after, one.facts, AT_ONCE))
 
 
 def _compare(one: Remembered, found: Mapping[str, int], what: str, only: Mapping[str, int]) -> list[Break]:

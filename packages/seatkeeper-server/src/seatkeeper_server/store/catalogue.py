@@ -47,11 +47,11 @@ _read_rights = json.Decoder(dict[str, int]).decode
 class Queries(Transaction, Protocol):
     """A transaction that runs named queries."""
 
-    def query(self, name: str, **parameters: Any) -> list[Row]:  # any value the schema's column takes
+    def query(self, name: str, /, **parameters: Any) -> list[Row]:  # any value the schema's column takes
         """Give the rows of a named query."""
         ...
 
-    def execute(self, name: str, **parameters: Any) -> int:  # any value the schema's column takes
+    def execute(self, name: str, /, **parameters: Any) -> int:  # any value the schema's column takes
         """Run a named statement."""
         ...
 

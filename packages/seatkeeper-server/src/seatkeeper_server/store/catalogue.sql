@@ -194,7 +194,7 @@ WHERE (CAST(:customer AS TEXT) IS NULL OR c.name = :customer OR c.customer_id = 
         OR w."user" = :called OR w.host = :called OR w.username = :called OR w."user" || '@' || w.host = :called
     )
     AND (:denied = 0 OR f.kind IN ('Denied', 'DeniedAgain'))
-ORDER BY f.recorded_at DESC, f.chain_id DESC, f.number DESC
+ORDER BY f.recorded_at DESC, CASE WHEN f.chain_id = f.tenant_id THEN 0 ELSE 1 END DESC, f.chain_id DESC, f.number DESC
 LIMIT :most;
 
 -- facts_called: The facts that bear the id of a refusal.

@@ -35,7 +35,7 @@ from seatkeeper_server.store.rows import Row, json_text, maybe_moment, micros, m
 
 BUSY_TIMEOUT = timedelta(seconds=5)  # how long a transaction waits for another process's
 OLDEST_SQLITE = (3, 38, 0)  # STRICT tables and the ->> operator
-SQL_FILES = ("common.sql", "sqlite.sql", "catalogue.sql")
+SQL_FILES = ("common.sql", "sqlite.sql", "catalogue.sql", "pruning.sql")
 
 _FULL = {sqlite3.SQLITE_FULL}
 _PRIMARY_CODE = 0xFF  # the low byte of an extended error code
@@ -233,16 +233,21 @@ class SqliteStore:
                 "CREATE TABLE IF NOT EXISTS migration (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL,"
                 " applied_at INTEGER NOT NULL) STRICT"
             )
-            done = {row[0] for row in connection.execute("SELECT number FROM migration")}
+            done = _done(connection)
             if done - set(steps):
                 raise SchemaTooNew(
                     f"{self._path} has schema {max(done)}, this Seatkeeper knows {max(steps)}: upgrade this Seatkeeper"
                 )
             for number in sorted(set(steps) - done):
                 name, script = steps[number]
-                connection.executescript(
-                    f"BEGIN IMMEDIATE;\n{script};\nINSERT INTO migration VALUES ({number}, '{name}', {micros(now)});\nCOMMIT;"
-                )
+                noted = f"INSERT INTO migration VALUES ({number}, '{name}', {micros(now)})"  # noqa: S608  our own names
+                try:
+                    connection.executescript(f"BEGIN IMMEDIATE;\n{script};\n{noted};\nCOMMIT;")
+                except sqlite3.OperationalError:
+                    self._roll_back(connection)
+                    if number not in _done(connection):
+                        raise
+                    # else a process that started at the same moment (`cloud & sell`) was faster
 
     def found(self, database_id: str, now: datetime) -> tuple[str, int]:
         """Give this database's id and epoch, which a new one gets now."""
@@ -308,6 +313,11 @@ class SqliteStore:
             if code in _FULL:
                 raise StorageFull(f"{self._path}: {error}") from error
             raise StorageUnavailable(f"{self._path}: {error}") from error
+
+
+def _done(connection: sqlite3.Connection) -> set[int]:
+    """Give the steps of the schema that were applied."""
+    return {row[0] for row in connection.execute("SELECT number FROM migration")}
 
 
 def _migrations() -> dict[int, tuple[str, str]]:

@@ -1,0 +1,113 @@
+"""Says in a sentence what a fact means, for the log. A fact's data never holds a code or a key, so neither does a sentence."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from seatkeeper_server.cli._output import amounts, clock, day, number
+from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.service.calls import Who
+from seatkeeper_server.service.catalogue import LogRow
+from seatkeeper_server.service.explaining import read_data
+
+Said = Mapping[str, Any]  # a fact's own words: what they are depends on its kind
+
+
+def name_of(who: Who | None) -> str:
+    """Give what a holder is called; of one who only failed to prove who he is, his address."""
+    if who is None:
+        return ""
+    return who.seat_name or who.seat_id or who.address or ""
+
+
+def sentence(row: LogRow) -> str:
+    """Say what a fact means."""
+    said = read_data(row.fact.data)
+    if row.fact.kind == "Note":
+        told = _NOTES.get(str(said.get("what")))
+        return told(said.get("data", {})) if told else str(said.get("what"))
+    told = _KINDS.get(row.fact.kind)
+    text = told(said) if told else row.fact.kind
+    return f"{text} ({row.fact.denial_id})" if row.fact.denial_id else text
+
+
+def _granted(text: str) -> Callable[[Said], str]:
+    def told(said: Said) -> str:
+        features = {key: amount for key, amount in said.get("rights", {}).items() if key != SEAT and amount}
+        with_what = f" with {amounts(features)}" if features else ""
+        return f"{text}{with_what}, lease until {_clock(said.get('expires_at'))}"
+
+    return told
+
+
+def _returned(said: Said) -> str:
+    return "gave the seat back" + (f", it lingers until {_clock(said['free_at'])}" if "free_at" in said else "")
+
+
+def _taken_back(said: Said) -> str:
+    counts = f"counts until {_clock(said['free_at'])}" if "free_at" in said else "free at once"
+    return f"lost the seat to {said.get('by')}, place {counts}"
+
+
+def _denied(said: Said) -> str:
+    rule, hint = said.get("rule"), said.get("hint")
+    if rule == "credentials":
+        return f"refused: unknown code or product{f', code ends in {hint}' if hint else ''}"
+    if rule not in ("pool-full", "feature-exhausted"):
+        return f"refused: {rule}"
+    what = f"feature {said['key']}" if said.get("key") else "seats"
+    return f"refused: {rule}, {said.get('used')} of {number(said.get('limit'))} {what} taken"
+
+
+def _amount(text: str) -> Callable[[Said], str]:
+    return lambda said: text.format(amount=said.get("amount"), key=said.get("key"))
+
+
+_KINDS: Mapping[str, Callable[[Said], str]] = {
+    "Claimed": _granted("took a seat"),
+    "Resumed": _granted("took the same seat again"),
+    "TakenOver": _granted("took the seat over from an older copy"),
+    "Retaken": _granted("took the lapsed seat again"),
+    "Refreshed": _granted("is still there"),
+    "Restored": _granted("showed a lease that this database had forgotten: it was restored"),
+    "CloneSuspected": lambda said: "showed a lease that this database can't have signed",
+    "Returned": _returned,
+    "Expired": lambda said: f"lease ended without a refresh, place free at {_clock(said.get('free_at'))}",
+    "Freed": lambda said: f"place came back ({said.get('cause')})",
+    "TakenBack": _taken_back,
+    "CheckedOut": _amount("checked out {amount} of {key}"),
+    "GivenBack": _amount("gave {amount} of {key} back"),
+    "Used": _amount("used {key}"),
+    "Denied": _denied,
+    "DeniedAgain": lambda said: f"refused {said.get('count')} more times: {said.get('rule')}",
+}
+
+
+def _changed(data: Said) -> str:
+    parts = []
+    if "seats" in data:
+        parts.append(f"seats {data['seats']['before']} to {data['seats']['after']}")
+    if "until" in data:
+        parts.append(f"end {_day(data['until']['before'])} to {_day(data['until']['after'])}")
+    if data.get("going"):
+        parts.append(f"{data['going']} holders have to go")
+    return f"changed: {', '.join(parts)}"
+
+
+_NOTES: Mapping[str, Callable[[Said], str]] = {
+    "tenantMade": lambda data: "vendor made, with keys",
+    "sold": lambda data: f"sold: {data.get('seats')} seats until {_day(data.get('until'))}, code ends in {data.get('code')}",
+    "changed": _changed,
+    "codeRead": lambda data: f"activation code read: ends in {', '.join(data.get('codes', []))}",
+    "blocked": lambda data: f"is refused until {_clock(data.get('until'))}",
+    "downtime": lambda data: f"server was down for {data.get('seconds', 0):.0f} s; leases got the time back",
+    "clockSetBack": lambda data: f"clock set back by {data.get('seconds', 0):.0f} s",
+}
+
+
+def _clock(text: str | None) -> str:
+    return clock(datetime.fromisoformat(text) if text else None)
+
+
+def _day(text: str | None) -> str:
+    return day(datetime.fromisoformat(text) if text else None)

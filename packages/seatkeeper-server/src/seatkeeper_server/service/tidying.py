@@ -1,0 +1,124 @@
+"""Keeps a database from growing without end, in short steps that nobody waits for.
+
+What goes: idempotency keys whose time is over; seats that ended long ago; facts older than their retention. Facts go only
+behind a signed checkpoint, which says up to which number they were pruned, the hash the chain had there, and what the
+counters had come to: so that the rest of the chain can still be checked from there (decision 6).
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from msgspec import DecodeError, Struct, json
+
+from seatkeeper.protocol.envelopes import EnvelopeError, peek
+from seatkeeper_server.domain.facts import CHAIN_START, link
+from seatkeeper_server.service import recording
+from seatkeeper_server.service.ports import FactRecord, PoolKey
+
+FACTS_KEPT = timedelta(days=400)  # a year's charts and a month to look at them
+SEATS_KEPT = timedelta(days=30)  # after which a token of an ended seat means "gone"
+AT_ONCE = 2_000  # facts pruned in one transaction
+
+CHECKPOINT = "seatkeeper-checkpoint+jwt"
+
+
+class ChainIsBroken(Exception):
+    """Facts don't fit their chain, so they are not pruned. Run `seatkeeper verify` to see where."""
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """What the pruned facts of a chain came to. `head` is the hash of fact `number`, in hex."""
+
+    tid: str
+    chain: str
+    number: int
+    head: str
+    counters: dict[str, int]
+    iat: float
+
+
+class Kept(Protocol):
+    """What tidying needs of a transaction."""
+
+    def forget_keyed(self, now: datetime) -> None:
+        """Forget idempotency keys whose time is over."""
+        ...
+
+    def forget_holdings(self, before: datetime) -> None:
+        """Forget seats that ended before a moment."""
+        ...
+
+    def oldest_chain(self, before: datetime) -> PoolKey | None:
+        """Give a chain that has facts recorded before a moment."""
+        ...
+
+    def facts_before(self, key: PoolKey, before: datetime, limit: int) -> list[FactRecord]:
+        """Give the first facts of a chain, as far as they were recorded before a moment."""
+        ...
+
+    def checkpoint(self, key: PoolKey) -> str | None:
+        """Give a chain's last checkpoint."""
+        ...
+
+    def prune(self, key: PoolKey, number: int, at: datetime, signed: str) -> None:
+        """Forget a chain's facts up to a number, behind a checkpoint."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tidying:
+    """The use case of tidying. `sign(tenant, payload)` signs a checkpoint with the tenant's present key."""
+
+    sign: Callable[[str, bytes], str]
+    facts_kept: timedelta = FACTS_KEPT
+    seats_kept: timedelta = SEATS_KEPT
+
+    def step(self, kept: Kept, now: datetime) -> bool:
+        """Do a little, in one transaction; False when nothing is left to do."""
+        kept.forget_keyed(now)
+        kept.forget_holdings(now - self.seats_kept)
+        key = kept.oldest_chain(now - self.facts_kept)
+        if key is None:
+            return False
+        self._prune(kept, key, now)
+        return True
+
+    def _prune(self, kept: Kept, key: PoolKey, now: datetime) -> None:
+        facts = kept.facts_before(key, now - self.facts_kept, AT_ONCE)
+        before = start_of(kept.checkpoint(key))
+        after = came_to(before, key, facts, now)
+        kept.prune(key, after.number, now, self.sign(key[0], json.encode(after)))
+
+
+def start_of(checkpoint: str | None) -> Checkpoint | None:
+    """Read a checkpoint that this database made; its signature is for those who get it from elsewhere.
+
+    Raises:
+        ChainIsBroken: it is not one.
+    """
+    if checkpoint is None:
+        return None
+    try:
+        return json.decode(peek(checkpoint), type=Checkpoint)
+    except (EnvelopeError, DecodeError) as error:
+        raise ChainIsBroken(f"a checkpoint can't be read: {error}") from error
+
+
+def came_to(before: Checkpoint | None, key: PoolKey, facts: list[FactRecord], now: datetime) -> Checkpoint:
+    """Add facts up from a checkpoint, checking each link.
+
+    Raises:
+        ChainIsBroken: a fact is missing or was changed.
+    """
+    head, number = (bytes.fromhex(before.head), before.number) if before else (CHAIN_START, 0)
+    counters = Counter(before.counters if before else {})
+    for fact in facts:
+        head, number = link(head, recording.body(fact)), number + 1
+        if (fact.number, fact.hash) != (number, head):
+            raise ChainIsBroken(f"{key[1]}: fact {number} is missing or was changed")
+        counters.update(json.decode(fact.data).get("taken", {}))
+    totals = {right: amount for right, amount in counters.items() if amount}
+    return Checkpoint(tid=key[0], chain=key[1], number=number, head=head.hex(), counters=totals, iat=now.timestamp())

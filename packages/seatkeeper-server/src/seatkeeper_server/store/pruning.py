@@ -1,0 +1,46 @@
+"""What tidying needs of the store, in its own words."""
+
+from datetime import datetime
+
+from seatkeeper_server.service.ports import FactRecord, PoolKey
+from seatkeeper_server.store import rows
+from seatkeeper_server.store.sqlite import SqliteTransaction
+
+
+class Pruning:
+    """A transaction in which old things are forgotten."""
+
+    def __init__(self, tx: SqliteTransaction) -> None:
+        self._tx = tx
+
+    def forget_keyed(self, now: datetime) -> None:
+        """Forget idempotency keys whose time is over."""
+        self._tx.execute("forget_keyed", now=rows.micros(now))
+
+    def forget_holdings(self, before: datetime) -> None:
+        """Forget seats that ended before a moment."""
+        self._tx.execute("forget_holdings", before=rows.micros(before))
+
+    def oldest_chain(self, before: datetime) -> PoolKey | None:
+        """Give a chain that has facts recorded before a moment."""
+        for tenant_id in self._tx.tenants():
+            for row in self._tx.query("oldest_facts", tenant_id=tenant_id, before=rows.micros(before)):
+                return tenant_id, row[0]
+        return None
+
+    def facts_before(self, key: PoolKey, before: datetime, limit: int) -> list[FactRecord]:
+        """Give the first facts of a chain, as far as they were recorded before a moment."""
+        found = self._tx.query("facts_before", tenant_id=key[0], chain_id=key[1], before=rows.micros(before), most=limit)
+        return [rows.to_fact(row) for row in found]
+
+    def checkpoint(self, key: PoolKey) -> str | None:
+        """Give a chain's last checkpoint."""
+        for row in self._tx.query("last_checkpoint", tenant_id=key[0], chain_id=key[1]):
+            return str(row[0])
+        return None
+
+    def prune(self, key: PoolKey, number: int, at: datetime, signed: str) -> None:
+        """Forget a chain's facts up to a number, behind a checkpoint."""
+        chain = {"tenant_id": key[0], "chain_id": key[1], "number": number}
+        self._tx.execute("add_checkpoint", **chain, at=rows.micros(at), signed=signed)
+        self._tx.execute("forget_facts", **chain)

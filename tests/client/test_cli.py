@@ -1,0 +1,170 @@
+"""`seat status` and `seat doctor`, and the help."""
+
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+import seatkeeper
+from seatkeeper import cli
+from seatkeeper.testing import FakeServer
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    """A running server whose settings are in the environment."""
+    with FakeServer(seats=20) as running:
+        for variable, value in running.environment.items():
+            monkeypatch.setenv(variable, value)
+        yield running
+
+
+def hops(output: str) -> dict[str, str]:
+    """Read `seat doctor`: hop and mark."""
+    return {line.split()[1]: line[0] for line in output.splitlines()}
+
+
+def test_status_shows_who_holds(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """How full, and the holders."""
+    with seatkeeper.seat() as seat:
+        code = cli.main(["status"])
+    output = capsys.readouterr().out
+
+    assert code == 0
+    assert "fake: 1 of 20 seats taken, 19 free" in output
+    assert f"{seat.seat_name}  since" in output
+
+
+def test_status_shows_ten_and_counts_the_others(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of them with -a."""
+    seats = [seatkeeper.seat(seat_id=f"s{number}").acquire() for number in range(12)]
+    cli.main(["status"])
+    some = capsys.readouterr().out
+    cli.main(["status", "-a"])
+    everyone = capsys.readouterr().out
+    for seat in seats:
+        seat.close()
+
+    assert (some.count("since"), "and 2 more" in some) == (10, True)
+    assert (everyone.count("since"), "more" in everyone) == (12, False)
+
+
+def test_status_is_json_for_programs(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The contract's document, as it came."""
+    cli.main(["status", "--json"])
+
+    assert json.loads(capsys.readouterr().out)["seats"] == 20
+
+
+def test_a_command_lines_server_comes_before_the_environments(
+    server: FakeServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes --server means it."""
+    monkeypatch.setenv("SEATKEEPER_SERVER", "http://127.0.0.1:1")
+
+    assert cli.main(["status", "--server", server.url]) == 0
+
+
+def test_doctor_finds_a_sound_way(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every hop has a line and a mark, and no seat is taken."""
+    code = cli.main(["doctor"])
+    found = hops(capsys.readouterr().out)
+
+    assert code == 0
+    assert list(found) == ["settings", "name", "proxy", "tcp", "tls", "tenant", "key", "clock", "code"]
+    assert "".join(found.values()) == "✓✓–✓–✓✓✓✓"
+    assert server.used == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "hop", "code"),
+    [
+        ("SEATKEEPER_SERVER", "", "settings", 78),
+        ("SEATKEEPER_SERVER", "http://no-such-host.invalid", "name", 69),
+        ("SEATKEEPER_SERVER", "http://127.0.0.1:1", "tcp", 69),
+        ("SEATKEEPER_PUBLIC_KEY", FakeServer().public_key, "key", 76),
+        ("SEATKEEPER_CODE", "wrong", "code", 77),
+        ("SEATKEEPER_TENANT", "t_wrong", "tenant", 77),
+    ],
+)
+def test_doctor_says_which_hop_fails(
+    server: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    hop: str,
+    code: int,
+) -> None:
+    """The first hop that fails is named, with the exit code of its kind."""
+    monkeypatch.setenv(variable, value)
+    exit_code = cli.main(["doctor"])
+    found = hops(capsys.readouterr().out)
+
+    assert next(name for name, mark in found.items() if mark == "✗") == hop
+    assert exit_code == code
+
+
+def test_doctor_names_a_proxy_that_is_in_the_way(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A proxy that can't be reached is found at its own hop, by its variable."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("SEATKEEPER_SERVER", "http://licenses.example")
+    cli.main(["doctor"])
+    output = capsys.readouterr().out
+
+    assert "http://127.0.0.1:1 (HTTP_PROXY)" in output
+    assert hops(output)["tcp"] == "✗"
+
+
+def test_doctor_finds_a_server_without_tls(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """https to an http port fails at the TLS hop."""
+    monkeypatch.setenv("SEATKEEPER_SERVER", server.url.replace("http:", "https:"))
+    cli.main(["doctor"])
+
+    assert hops(capsys.readouterr().out)["tls"] == "✗"
+
+
+def test_doctor_notices_something_that_is_no_license_server(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A port that accepts and hangs up is not the server."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(0.1)
+        monkeypatch.setenv("SEATKEEPER_SERVER", f"http://127.0.0.1:{other.getsockname()[1]}")
+        monkeypatch.setattr("seatkeeper._doctor.PATIENCE", 0.3)
+        cli.main(["doctor"])
+
+    assert hops(capsys.readouterr().out)["http"] == "✗"
+
+
+def test_doctor_is_json_for_programs(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object for each hop."""
+    cli.main(["doctor", "--json"])
+    findings = json.loads(capsys.readouterr().out)
+
+    assert {finding["hop"] for finding in findings} >= {"settings", "tcp", "key", "code"}
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "doctor"])
+def test_help_shows_the_variables_and_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A user who has only --help gets there."""
+    with pytest.raises(SystemExit):
+        cli.main([verb, "--help"])
+    output = capsys.readouterr().out
+
+    assert "SEATKEEPER_SERVER" in output
+    assert f"example:\n  seat {verb}" in output
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "--feature", "render=x", "--", "true"]])
+def test_a_mistake_on_the_command_line_is_78(
+    server: FakeServer, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says what was meant."""
+    assert cli.main(arguments) == 78
+    assert capsys.readouterr().err.startswith("seat: ")

@@ -1,0 +1,180 @@
+"""`seat run`: real servers, real children, real signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from seatkeeper.testing import FakeServer
+
+SOON = 30.0  # seconds; a bound
+SEAT = [sys.executable, "-m", "seatkeeper.cli"]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and shells of POSIX")
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Wait until something holds; a bound, not a timing."""
+    end = time.monotonic() + SOON
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """One seat, leases of two seconds."""
+    with FakeServer(seats=1, lease=2.0, features={"render": 4}) as running:
+        yield running
+
+
+def surroundings(server: FakeServer, **changes: str | None) -> dict[str, str]:
+    """Give the environment of a command; None removes a variable."""
+    wanted: dict[str, str | None] = {**os.environ, **server.environment, **changes}
+    return {key: value for key, value in wanted.items() if value is not None}
+
+
+def seat_run(server: FakeServer, *arguments: str, **changes: str | None) -> "subprocess.CompletedProcess[str]":
+    """Run `seat run …` to its end."""
+    return subprocess.run(
+        [*SEAT, "run", *arguments],
+        env=surroundings(server, **changes),
+        capture_output=True,
+        text=True,
+        timeout=SOON,
+        check=False,
+    )
+
+
+def start(server: FakeServer, *arguments: str) -> "subprocess.Popen[str]":
+    """Start `seat run …`, apart from the test's own terminal."""
+    return subprocess.Popen(
+        [*SEAT, "run", *arguments],
+        env=surroundings(server),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("code", [0, 7, 255])
+def test_the_exit_code_is_the_commands(server: FakeServer, code: int) -> None:
+    """Nothing is added to what the command does, prints or returns, and the seat is given back."""
+    done = seat_run(server, "--", "sh", "-c", f"echo out; exit {code}")
+
+    assert (done.returncode, done.stdout, done.stderr) == (code, "out\n", "")
+    assert server.requests[-1] == ("DELETE", "/api/v1/activation")
+    assert server.used == 0
+
+
+def test_the_seat_is_held_while_the_command_lives(server: FakeServer) -> None:
+    """Features too; and a command may itself have a `--`."""
+    done = seat_run(server, "--feature", "render=3", "--", sys.executable, "-m", "seatkeeper.cli", "status", "--json")
+
+    assert '"used":1' in done.stdout
+
+
+def test_a_command_killed_by_a_signal_is_128_and_its_number(server: FakeServer) -> None:
+    """As shells say it."""
+    assert seat_run(server, "--", "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_reach_the_command(server: FakeServer, number: signal.Signals, tmp_path: Path) -> None:
+    """The command decides what a signal means: here it tidies up and returns 9."""
+    script = f"trap 'exit 9' {number.name[3:]}; echo ready; while :; do sleep 0.05; done"
+    running = start(server, "--", "sh", "-c", script)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "ready\n"
+    running.send_signal(number)
+    running.communicate(timeout=SOON)
+
+    assert (running.returncode, server.used) == (9, 0)
+
+
+def test_no_seat_is_75_and_the_command_does_not_start(server: FakeServer, tmp_path: Path) -> None:
+    """The refusal says which product, how full, who holds; it fits on a terminal."""
+    holder = start(server, "--", "sleep", "60")
+    assert eventually(lambda: server.used == 1)
+    done = seat_run(server, "--", "touch", str(tmp_path / "started"), SEATKEEPER_CONTACT="it@example.com")
+    holder.terminate()
+    holder.communicate(timeout=SOON)
+
+    assert done.returncode == 75
+    assert not (tmp_path / "started").exists()
+    assert "No seat is free for fake: 1 of 1 are taken." in done.stderr
+    assert "Ask: it@example.com" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"SEATKEEPER_CODE": "wrong"}, 77),
+        ({"SEATKEEPER_PUBLIC_KEY": None}, 78),
+        ({"SEATKEEPER_SERVER": "http://127.0.0.1:1"}, 69),
+        ({"SEATKEEPER_PUBLIC_KEY": FakeServer().public_key}, 76),
+    ],
+)
+def test_each_kind_of_failure_has_its_exit_code(server: FakeServer, changes: dict[str, str | None], code: int) -> None:
+    """69 unreachable, 76 not to be trusted, 77 not authorised, 78 configuration; and one line that says what to do."""
+    done = seat_run(server, "--", "true", **changes)
+
+    assert done.returncode == code
+    assert done.stderr.startswith("seat: ")
+
+
+def test_a_command_that_does_not_exist_takes_no_seat(server: FakeServer) -> None:
+    """127, as shells say it."""
+    assert seat_run(server, "--", "no-such-command").returncode == 127
+    assert server.requests == []
+
+
+def test_the_command_goes_on_when_the_seat_is_lost(server: FakeServer) -> None:
+    """The default: warn on the terminal, and don't throw the user's work away."""
+    running = start(server, "--", "sh", "-c", "sleep 5; exit 3")
+    assert eventually(lambda: server.used == 1)
+    server.unreachable = True
+    _, warned = running.communicate(timeout=SOON)
+
+    assert running.returncode == 3
+    assert "the seat is lost" in warned
+
+
+def test_the_command_is_ended_on_loss_if_asked_for(server: FakeServer) -> None:
+    """--on-loss term: SIGTERM, so that it can save its work."""
+    running = start(server, "--on-loss", "term", "--", "sleep", "60")
+    assert eventually(lambda: server.used == 1)
+    server.unreachable = True
+    running.communicate(timeout=SOON)
+
+    assert running.returncode == 128 + signal.SIGTERM
+
+
+def test_a_killed_holder_frees_its_seat_when_its_lease_ends(server: FakeServer) -> None:
+    """SIGKILL leaves no time for goodbyes; the lease does it, and a restart has it back before."""
+    killed = start(server, "--", "sleep", "60")
+    assert eventually(lambda: server.used == 1)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=SOON)
+    restarted = seat_run(server, "--", "true")
+
+    assert restarted.returncode == 0
+
+
+def test_a_seat_id_may_be_chosen(server: FakeServer) -> None:
+    """A way of choosing, or an id of one's own."""
+    running = start(server, "--seat-id", "bench 7", "--", "sleep", "60")
+    assert eventually(lambda: server.used == 1)
+    ids = server.seat_ids
+    running.terminate()
+    running.communicate(timeout=SOON)
+
+    assert ids == ["bench 7"]

@@ -1,0 +1,61 @@
+"""Every server there is: the real one as a process, and the SDK's FakeServer for other people's tests."""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import count
+
+import pytest
+
+from licensing.target import Target
+from seatkeeper.testing import FakeServer
+from seatkeeper_server.cli._place import opened
+from seatkeeper_server.domain.catalogue import Sale, Terms, read_feature
+from seatkeeper_server.service import selling
+from support.servers import CloudServer
+
+SEATS = 2
+LEASE = timedelta(minutes=2)
+FEATURES = {"render": "elementPool:5", "points": "usageCount:1000", "export": "bool"}
+
+_customers = count(1)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudServer]:
+    """One real server for all tests; each test has a customer of its own."""
+    with CloudServer(tmp_path_factory.mktemp("cloud") / "data") as server:
+        yield server
+
+
+@pytest.fixture(params=["real", "fake"])
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    """Each server, with two seats that nobody has touched."""
+    if request.param == "real":
+        yield _sold(request.getfixturevalue("cloud"))
+    else:
+        yield from _fake()
+
+
+def _sold(server: CloudServer) -> Target:
+    features = tuple(read_feature(f"{key}={said}") for key, said in FEATURES.items())
+    terms = Terms(seats=SEATS, lease=LEASE, features=features)
+    sale = Sale(customer=f"customer-{next(_customers)}", product="solver", terms=terms)
+    with opened(server.data) as place, place.transaction() as desk:
+        vault = place.vault(desk)
+        sold = selling.sell(desk.catalogue, vault, sale, now=desk.now, starts_at=desk.now, random=os.urandom)
+    return Target(server.url, sold.tenant_id, sold.product_id, sold.code, sold.public_key, SEATS, LEASE.total_seconds())
+
+
+def _fake() -> Iterator[Target]:
+    with FakeServer(seats=SEATS, lease=LEASE.total_seconds(), features=FEATURES) as server:
+        said = server.environment
+        yield Target(
+            url=said["SEATKEEPER_SERVER"],
+            tenant_id=said["SEATKEEPER_TENANT"],
+            product_id=said["SEATKEEPER_PRODUCT"],
+            code=said["SEATKEEPER_CODE"],
+            public_key=said["SEATKEEPER_PUBLIC_KEY"],
+            seats=SEATS,
+            lease_seconds=LEASE.total_seconds(),
+        )

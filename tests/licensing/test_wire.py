@@ -1,0 +1,465 @@
+"""The Licensing API as a program sees it, sentence by sentence of the contract; the same tests for every server there is."""
+
+import json
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from licensing.target import Target
+from seatkeeper.protocol.documents import CertificateClaims, LeaseClaims
+from seatkeeper.protocol.envelopes import read_public_key
+from seatkeeper.protocol.trust import Expected, Trust
+
+Answer = httpx2.Response
+
+
+class Program:
+    """A program that holds, or wants, one seat: plain HTTP, no SDK in between."""
+
+    def __init__(self, target: Target, http: httpx2.Client, seat_id: str) -> None:
+        self.target = target
+        self.http = http
+        self.seat_id = seat_id
+        self.token = ""
+        self.nonce: str | None = None
+        self.client_nonce = ""
+
+    def body(self, **more: object) -> dict[str, object]:
+        self.client_nonce = fresh()
+        return {
+            "productId": self.target.product_id,
+            "activationCredentials": {"type": "activationCode", "code": self.target.code},
+            "seatId": self.seat_id,
+            "seatName": f"{self.seat_id}@host",
+            "clientNonce": self.client_nonce,
+            **more,
+        }
+
+    def activate(self, body: dict[str, object] | None = None, **headers: str) -> Answer:
+        answer = self.http.post("/api/v1/activate", json=body or self.body(), headers=headers)
+        if answer.is_success:
+            self.token = answer.json()["accessToken"]
+            self.nonce = answer.headers["N-Nonce"]
+        return answer
+
+    def call(self, method: str, path: str, body: dict[str, object] | None = None, **headers: str) -> Answer:
+        """Call with the token and the newest nonce, and take the next nonce from the answer."""
+        if self.nonce is not None:
+            headers = {"N-Nonce": self.nonce, **headers}
+        answer = self.raw(method, path, body, **headers)
+        self.nonce = answer.headers.get("N-Nonce", self.nonce)
+        return answer
+
+    def raw(self, method: str, path: str, body: dict[str, object] | None = None, **headers: str) -> Answer:
+        return self.http.request(method, path, json=body, headers={"Authorization": f"Bearer {self.token or '-'}", **headers})
+
+    def refresh(self, **headers: str) -> Answer:
+        self.client_nonce = fresh()
+        return self.call("PATCH", "/api/v1/activation/refresh", {"clientNonce": self.client_nonce}, **headers)
+
+    def give_back(self) -> Answer:
+        return self.raw("DELETE", "/api/v1/activation")
+
+    def leave(self) -> None:
+        """Give back whatever is held, so that the next test finds every seat free."""
+        if self.token:
+            self.give_back()
+
+    def lease(self, answer: Answer) -> LeaseClaims:
+        """Verify the lease in an answer as an application must."""
+        trust = Trust((read_public_key(self.target.public_key),))
+        expected = Expected(self.target.tenant_id, self.target.product_id, self.seat_id, self.client_nonce)
+        return trust.lease(answer.json()["lease"], self.certificate(), expected)
+
+    def certificate(self) -> CertificateClaims:
+        found = self.http.get("/.well-known/seatkeeper/keys").json()
+        return Trust((read_public_key(self.target.public_key),)).certificate(found["certificates"][0])
+
+
+def fresh() -> str:
+    return urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
+
+
+@pytest.fixture
+def http(target: Target) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=target.url, headers={"N-TenantId": target.tenant_id}, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def program(target: Target, http: httpx2.Client) -> Iterator[Program]:
+    one = Program(target, http, f"seat-{fresh()}")
+    yield one
+    one.leave()
+
+
+@pytest.fixture
+def others(target: Target, http: httpx2.Client) -> Iterator[list[Program]]:
+    """Programs that take every seat."""
+    programs = [Program(target, http, f"other-{n}-{fresh()}") for n in range(target.seats)]
+    for one in programs:
+        assert one.activate().status_code == 201
+    yield programs
+    for one in programs:
+        one.leave()
+
+
+def problem(answer: Answer) -> tuple[int, str]:
+    body = answer.json()
+    assert body["error"]
+    assert body["details"]
+    return answer.status_code, body["errorCode"]
+
+
+def test_activating_gives_a_seat_a_nonce_and_a_lease_that_verifies(program: Program, target: Target) -> None:
+    """201: token, state, lease, certificate, N-Nonce; the lease names tenant, product, seat and the client's nonce."""
+    answer = program.activate()
+    claims = program.lease(answer)
+    state = answer.json()["activation"]
+
+    assert answer.status_code == 201
+    assert answer.headers["N-Nonce"]
+    assert (state["status"], state["mode"], state["seatId"]) == ("active", "online", program.seat_id)
+    assert (claims.act, claims.gen, claims.ent) == (state["id"], 1, state["entitlementId"])
+    assert 0 < claims.exp - claims.iat <= target.lease_seconds
+    assert program.token.startswith(f"{state['id']}.1.")
+
+
+@pytest.mark.parametrize("header", [False, True])
+def test_a_repeated_activation_is_the_same_seat_answered_anew(program: Program, header: bool) -> None:
+    """The same key (the header, else clientNonce) and body again: 200, same seat, same end, newer lease."""
+    body = program.body()
+    headers = {"Idempotency-Key": fresh()} if header else {}
+    first, again = program.activate(body, **headers), program.activate(body, **headers)
+    one, two = first.json()["activation"], again.json()["activation"]
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert (one["id"], one["leaseExpiry"]) == (two["id"], two["leaseExpiry"])
+    assert first.headers["N-Nonce"] == again.headers["N-Nonce"]
+    assert program.lease(again).gen == 1
+
+
+def test_a_key_with_another_body_is_a_mismatch(program: Program) -> None:
+    """422: one key, one request."""
+    key = fresh()
+    program.activate(**{"Idempotency-Key": key})
+
+    assert problem(program.activate(**{"Idempotency-Key": key})) == (422, "idempotency.mismatch")
+
+
+def test_a_full_pool_refuses_and_explains(program: Program, others: list[Program], target: Target) -> None:
+    """402 with the denial: id, rule, numbers, who holds, the earliest lease end, what would help."""
+    answer = program.activate()
+    denial = answer.json()["denial"]
+
+    assert problem(answer) == (402, "seats.exhausted")
+    assert denial["id"].startswith("D-")
+    assert (denial["rule"], denial["limit"], denial["used"]) == ("pool-full", target.seats, target.seats)
+    assert {holder["seatName"] for holder in denial["holders"]} == {f"{one.seat_id}@host" for one in others}
+    assert all({"since", "leaseExpiry"} <= holder.keys() for holder in denial["holders"])
+    assert denial["nextFreeBy"]
+    assert denial["remedies"]
+    assert "free at" not in answer.text
+
+
+def test_a_returned_seat_goes_to_the_next(program: Program, others: list[Program]) -> None:
+    """204, and the next one in gets the seat; returning twice is 204 too."""
+    returned = [others[0].give_back().status_code for _ in range(2)]
+
+    assert returned == [204, 204]
+    assert program.activate().status_code == 201
+
+
+def test_refreshing_moves_the_end_and_the_nonce(program: Program) -> None:
+    """200: a new lease for the client's new nonce, a higher sequence, the next N-Nonce."""
+    first = program.lease(program.activate())
+    before = program.nonce
+    answer = program.refresh()
+    claims = program.lease(answer)
+
+    assert answer.status_code == 200
+    assert claims.seq > first.seq
+    assert claims.exp >= first.exp
+    assert program.nonce not in (None, before)
+
+
+def test_the_same_request_with_the_nonce_before_is_answered_again(program: Program) -> None:
+    """A lost answer is asked for again with the same nonce and body: the same state, nothing extended."""
+    program.activate()
+    nonce, body = program.nonce or "", {"clientNonce": fresh()}
+    path = "/api/v1/activation/refresh"
+    first = program.raw("PATCH", path, body, **{"N-Nonce": nonce})
+    again = program.raw("PATCH", path, body, **{"N-Nonce": nonce})
+
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.headers["N-Nonce"] == again.headers["N-Nonce"]
+    assert first.json()["activation"]["leaseExpiry"] == again.json()["activation"]["leaseExpiry"]
+
+
+def test_a_used_nonce_with_another_request_is_stale(program: Program) -> None:
+    """409 nonce.stale for any other use of an old nonce, and for none once the program has shown one."""
+    program.activate()
+    nonce = program.nonce or ""
+    program.refresh()
+    path = "/api/v1/activation/refresh"
+    answers = [
+        program.raw("PATCH", path, {"clientNonce": fresh()}, **{"N-Nonce": nonce}),
+        program.raw("PATCH", path, {}, **{"N-Nonce": nonce}),
+        program.raw("PATCH", path, {"clientNonce": fresh()}),
+        program.raw("GET", "/api/v1/activation"),
+    ]
+
+    assert [problem(answer) for answer in answers] == [(409, "nonce.stale")] * 4
+
+
+def test_reading_gives_the_nonce_back(program: Program) -> None:
+    """GET presents the current nonce, does not consume it, and gives it back."""
+    program.activate()
+    program.refresh()
+    before = program.nonce
+    answers = [program.call("GET", "/api/v1/activation") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.headers["N-Nonce"] for answer in answers] == [before, before]
+    assert answers[0].json()["id"] == program.token.split(".")[0]
+
+
+def test_an_activation_of_a_held_seat_without_its_token_is_a_take_over(
+    program: Program, http: httpx2.Client, target: Target
+) -> None:
+    """A new place (201) while there is room; the older copy gets 409 seat.takenOver; without room, 402."""
+    copy, third = (Program(target, http, program.seat_id) for _ in range(2))
+    assert program.activate().status_code == 201
+    assert copy.activate().status_code == 201
+
+    assert problem(program.refresh()) == (409, "seat.takenOver")
+    assert problem(third.activate()) == (402, "seats.exhausted")
+    copy.leave()
+
+
+def test_a_program_that_kept_its_token_takes_its_own_place(program: Program, others: list[Program]) -> None:
+    """In a full pool: 200, the same seat, a higher generation; the token of the earlier life is over."""
+    others[0].refresh()
+    old = others[0].token
+    answer = others[0].activate(Authorization=f"Bearer {old}")
+
+    assert answer.status_code == 200
+    assert others[0].token.split(".")[:2] == [old.split(".")[0], "2"]
+    others[0].nonce = None
+    gone = others[0].raw("PATCH", "/api/v1/activation/refresh", {}, Authorization=f"Bearer {old}")
+    assert problem(gone) == (409, "seat.takenOver")
+
+
+def test_a_late_return_of_an_earlier_life_changes_nothing(others: list[Program], program: Program) -> None:
+    """DELETE by an older generation is 204 and the seat stays held."""
+    old = others[0].token
+    others[0].activate(Authorization=f"Bearer {old}")
+    late = others[0].raw("DELETE", "/api/v1/activation", Authorization=f"Bearer {old}")
+
+    assert late.status_code == 204
+    assert problem(program.activate()) == (402, "seats.exhausted")
+
+
+def test_a_returned_seat_is_not_brought_back_by_a_refresh(program: Program) -> None:
+    """409 seat.gone: only a lapsed seat is taken again by a refresh."""
+    program.activate()
+    program.give_back()
+
+    assert problem(program.refresh()) == (409, "seat.gone")
+
+
+def test_elements_are_drawn_and_given_back(program: Program) -> None:
+    """Checkout and return answer the feature's state and a lease that says what is held."""
+    program.activate()
+    program.client_nonce = fresh()
+    path = "/api/v1/activation/features/"
+    drawn = program.call("PATCH", path + "checkout", {"key": "render", "amount": 3, "clientNonce": program.client_nonce})
+    assert program.lease(drawn).feat["render"] == 3
+    program.client_nonce = fresh()
+    back = program.call("PATCH", path + "return", {"key": "render", "amount": 2, "clientNonce": program.client_nonce})
+
+    assert (drawn.status_code, back.status_code) == (200, 200)
+    assert [drawn.json()[name] for name in ("key", "type", "active")] == ["render", "elementPool", 3]
+    assert program.lease(back).feat["render"] == 1
+    assert back.json()["active"] == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "key", "amount", "expected"),
+    [
+        ("checkout", "render", 10_000, (402, "feature.exhausted")),
+        ("checkout", "nope", 1, (404, "feature.unknown")),
+        ("return", "render", 1, (402, "feature.overReturn")),
+        ("return", "points", 1, (402, "feature.notReturnable")),
+    ],
+)
+def test_misuse_of_features_has_its_own_code(
+    program: Program, what: str, key: str, amount: int, expected: tuple[int, str]
+) -> None:
+    """Each way of asking wrongly is told apart."""
+    program.activate()
+    body = {"key": key, "amount": amount, "clientNonce": fresh()}
+
+    assert problem(program.call("PATCH", f"/api/v1/activation/features/{what}", body)) == expected
+
+
+def test_usage_is_drawn_once_however_often_the_request_comes(program: Program) -> None:
+    """The same checkout with the same key draws once."""
+    program.activate()
+    body = {"key": "points", "amount": 2}
+    key = {"Idempotency-Key": fresh()}
+    path = "/api/v1/activation/features/checkout"
+    answers = [program.raw("PATCH", path, body, **key) for _ in range(3)]
+
+    assert [answer.json()["active"] for answer in answers] == [2, 2, 2]
+
+
+def test_features_come_with_the_seat_all_or_none(program: Program) -> None:
+    """A seat with features is granted whole, or refused whole with the feature named."""
+    refused = program.activate(program.body(features=[{"key": "render", "amount": 10_000}]))
+    assert problem(refused) == (402, "feature.exhausted")
+    assert refused.json()["denial"]["feature"] == "render"
+    granted = program.activate(program.body(features=[{"key": "render", "amount": 2}, {"key": "export"}]))
+    features = {feature["key"]: feature["active"] for feature in granted.json()["activation"]["features"]}
+
+    assert granted.status_code == 201
+    assert (features["render"], features["export"]) == (2, 1)
+    assert program.lease(granted).feat == {"render": 2, "export": 1}
+
+
+def test_using_a_feature_is_recorded(program: Program) -> None:
+    """POST …/usage: 204, with the next nonce."""
+    program.activate()
+    before = program.nonce
+    answer = program.call("POST", "/api/v1/activation/features/usage", {"key": "export", "clientNonce": fresh()})
+
+    assert answer.status_code == 204
+    assert program.nonce != before
+
+
+def test_what_counts_needs_a_nonce_or_a_key(program: Program) -> None:
+    """422 naming N-Nonce: a checkout without either could count twice."""
+    program.activate()
+    answer = program.raw("PATCH", "/api/v1/activation/features/checkout", {"key": "points", "amount": 1})
+
+    assert problem(answer) == (422, "validation")
+    assert answer.json()["validationErrors"][0]["propertyName"] == "N-Nonce"
+
+
+def test_unknown_credentials_are_told_alike(program: Program, http: httpx2.Client) -> None:
+    """Unknown code, product or tenant: 401, to the letter the same answer."""
+    wrong_code = program.body(activationCredentials={"type": "activationCode", "code": "0" * 25})
+    answers = [
+        program.activate(wrong_code),
+        program.activate(program.body(productId="prod_" + "x" * 22)),
+        program.activate(None, **{"N-TenantId": "t_" + "x" * 22}),
+    ]
+
+    assert [problem(answer) for answer in answers] == [(401, "credentials.unknown")] * 3
+    assert len({answer.text for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "act_x.1.AAAA", "{id}.9.{mac}"])
+def test_a_wrong_token_is_refused(program: Program, token: str) -> None:
+    """401 token.invalid: missing, malformed, forged, or with another generation."""
+    program.activate()
+    activation_id, _, mac = program.token.split(".")
+    wrong = f"Bearer {token.format(id=activation_id, mac=mac)}".strip()
+
+    assert problem(program.raw("PATCH", "/api/v1/activation/refresh", {}, Authorization=wrong)) == (401, "token.invalid")
+
+
+def test_the_older_spelling_of_the_code_works(program: Program, target: Target) -> None:
+    """`activationCode` instead of `activationCredentials`."""
+    body = program.body(activationCode=target.code)
+    del body["activationCredentials"]
+
+    assert program.activate(body).status_code == 201
+
+
+def test_a_code_is_read_generously(program: Program, target: Target) -> None:
+    """Lower case and without hyphens is the same code."""
+    code = target.code.lower().replace("-", "")
+
+    assert program.activate(program.body(activationCredentials={"type": "activationCode", "code": code})).status_code == 201
+
+
+def test_unknown_fields_are_ignored(program: Program) -> None:
+    """A newer program works with an older server."""
+    assert program.activate(program.body(somethingNew={"x": 1})).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"seatId": ""}, "seatId"),
+        ({"seatId": "x" * 201}, "seatId"),
+        ({"seatId": "bell\x07"}, "seatId"),
+        ({"productId": 7}, "productId"),
+        ({"features": [{"key": "render", "amount": 0}]}, "features"),
+        ({"activationCredentials": {"type": "magic"}}, "activationCredentials"),
+        ({"activationCredentials": None, "activationCode": None}, "activationCredentials"),
+    ],
+)
+def test_a_wrong_field_is_named(program: Program, change: dict[str, object], name: str) -> None:
+    """422 with the field's name."""
+    answer = program.activate(program.body(**change))
+
+    assert problem(answer) == (422, "validation")
+    assert answer.json()["validationErrors"][0]["propertyName"].startswith(name)
+
+
+def test_a_seat_id_of_two_hundred_characters_is_taken(program: Program) -> None:
+    """Longer than theirs, as the contract says."""
+    program.seat_id = "ü" * 200
+
+    assert program.activate(program.body(seatName="ü")).status_code == 201
+
+
+def test_a_body_that_is_no_json_is_unparsable(http: httpx2.Client) -> None:
+    """400."""
+    assert problem(http.post("/api/v1/activate", content=b"{oops")) == (400, "body.unparsable")
+
+
+def test_a_huge_body_is_too_large(http: httpx2.Client) -> None:
+    """413, beyond 64 KiB."""
+    content = json.dumps({"productId": "x" * 70_000}).encode()
+
+    assert problem(http.post("/api/v1/activate", content=content)) == (413, "body.tooLarge")
+
+
+def test_status_shows_how_full_it_is(http: httpx2.Client, others: list[Program], target: Target) -> None:
+    """POST /api/v1/status: seats, used, free, line, holders; for anybody with the code."""
+    answer = http.post("/api/v1/status", json={"productId": target.product_id, "activationCode": target.code})
+    body = answer.json()
+
+    assert answer.status_code == 200
+    assert (body["seats"], body["used"], body["free"], body["line"]) == (target.seats, target.seats, 0, 0)
+    assert len(body["holders"]) == target.seats
+
+
+def test_the_entitlement_is_shown_to_its_holder(program: Program, target: Target) -> None:
+    """GET …/entitlement: what was bought, with the nonce given back."""
+    program.activate()
+    answer = program.call("GET", "/api/v1/activation/entitlement")
+
+    assert answer.status_code == 200
+    assert answer.json()["seatCount"] == target.seats
+    assert {"offeringName", "sku", "productName", "plan", "leasePeriod", "snapshotDate"} <= answer.json().keys()
+
+
+def test_the_keys_are_public_and_certified(http: httpx2.Client, target: Target, program: Program) -> None:
+    """/.well-known/seatkeeper/keys: the root and certificates that verify against it."""
+    answer = http.get("/.well-known/seatkeeper/keys")
+
+    assert answer.json()["publicKey"] == target.public_key
+    assert program.certificate().tid == target.tenant_id
+
+
+def test_another_path_or_method_is_told_in_the_same_words(http: httpx2.Client) -> None:
+    """404 and 405 have the error body too."""
+    assert problem(http.get("/api/v1/nothing")) == (404, "notFound")
+    assert http.get("/api/v1/activate").status_code == 405

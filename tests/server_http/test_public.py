@@ -1,0 +1,166 @@
+"""What everybody may read: keys, health, metrics."""
+
+import pytest
+
+from seatkeeper.protocol.envelopes import read_public_key
+from seatkeeper.protocol.trust import Trust
+from seatkeeper_server.http.health import Health
+from seatkeeper_server.http.metrics import OTHERS, PoolUse, bounded
+from seatkeeper_server.service.calls import Refused
+from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
+from tests.server_http.front import TENANT, Client, refused, served
+
+KEYS = "/.well-known/seatkeeper/keys"
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{"headers": {}}, {"headers": {"n-tenantid": None}, "query": f"tenant={TENANT}"}])
+def test_a_tenants_keys_are_public(how):
+    """By header or by query: the root, and certificates that it signed."""
+    body = Client(served()).send("GET", KEYS, **how).json
+    certificate = Trust((read_public_key(body["publicKey"]),)).certificate(body["certificates"][0])
+
+    assert (body["tenantId"], certificate.tid) == (TENANT, TENANT)
+
+
+@pytest.mark.parametrize("how", [{"headers": {"n-tenantid": "t_unknown"}}, {"headers": {"n-tenantid": None}}])
+def test_an_unknown_tenant_has_none(how):
+    """404, for a tenant that isn't there and for none."""
+    assert Client(served()).send("GET", KEYS, **how).status == 404
+
+
+# --- health --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health/ready"])
+def test_a_server_that_serves_is_alive_and_ready(path):
+    """Without a tenant, by GET and by HEAD, as load balancers ask."""
+    client = Client(served())
+    anonymous = {"n-tenantid": None}
+
+    assert [client.send(method, path, None, anonymous).status for method in ("GET", "HEAD")] == [200, 200]
+
+
+@pytest.mark.parametrize("trouble", [StorageFull("full"), StorageUnavailable("away")])
+def test_a_server_whose_database_failed_is_alive_and_not_ready(trouble, capsys):
+    """Starting it anew would not help, sending to it neither."""
+    client = Client(trouble)
+    client.activate()
+
+    assert (client.send("GET", "/livez").status, client.send("GET", "/readyz").status) == (200, 503)
+
+
+def test_readiness_comes_back_by_time_alone():
+    """Nobody sends to a server that isn't ready, so no success could make it so."""
+    now = [0.0]
+    health = Health(lambda: now[0])
+    health.storage_failed()
+    before = health.trouble
+    now[0] = 5.0
+
+    assert (before, health.trouble) == ("The database has just failed.", None)
+
+
+def test_a_stopping_server_is_not_ready():
+    """It finishes what is under way and takes nothing new."""
+    client = Client(served())
+    client.health.stop()
+
+    assert (client.send("GET", "/livez").status, client.send("GET", "/health/ready").status) == (200, 503)
+
+
+# --- metrics -------------------------------------------------------------------------------------------------------
+
+
+def page(client):
+    reply = client.send("GET", "/metrics")
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith("text/plain")
+    return reply.body.decode()
+
+
+def test_seats_used_and_limit_are_shown_per_entitlement():
+    """Read at the moment of being asked."""
+    text = page(
+        Client(served(), pools=lambda: [PoolUse("vendor", "ent_1", "solver", 2, 3), PoolUse("v", "ent_2", "x", 1, None)])
+    )
+
+    assert 'seatkeeper_seats_used{entitlement="ent_1",product="solver",tenant="vendor"} 2.0' in text
+    assert 'seatkeeper_seats_limit{entitlement="ent_1",product="solver",tenant="vendor"} 3.0' in text
+    assert 'seatkeeper_seats_limit{entitlement="ent_2"' not in text
+
+
+def test_the_fullest_are_named_and_the_rest_is_summed():
+    """However many entitlements there are, labels are bounded; the sum is limited only if all of it is."""
+    pools = [PoolUse("v", f"ent_{n}", "p", used=n, limit=10) for n in range(1, 6)]
+    named = bounded(pools, 2)
+    unlimited = bounded([*pools, PoolUse("v", "ent_0", "p", 0, None)], 2)
+
+    assert [(pool.entitlement_id, pool.used, pool.limit) for pool in named] == [
+        ("ent_5", 5, 10),
+        ("ent_4", 4, 10),
+        (OTHERS, 6, 30),
+    ]
+    assert unlimited[-1].limit is None
+
+
+def test_refusals_are_counted_by_rule():
+    """A pool's rule where a pool decided, else the problem; anything else shares one label."""
+    client = Client(refused())
+    client.activate()
+    client.desk.outcome = Refused("seat.gone")
+    client.activate()
+    client.desk.outcome = refused(rule="invented")
+    client.activate()
+    text = page(client)
+
+    assert 'seatkeeper_refusals_total{rule="pool-full"} 1.0' in text
+    assert 'seatkeeper_refusals_total{rule="seat.gone"} 1.0' in text
+    assert f'seatkeeper_refusals_total{{rule="{OTHERS}"}} 1.0' in text
+
+
+def test_requests_are_timed_by_route_and_status():
+    """Paths that aren't ours share one label, so that nobody can fill the memory with them."""
+    client = Client(served(new_place=True))
+    client.activate()
+    client.send("GET", "/invented/1")
+    client.send("GET", "/invented/2")
+    text = page(client)
+
+    assert 'seatkeeper_request_seconds_count{route="POST /api/v1/activate",status="201"} 1.0' in text
+    assert 'seatkeeper_request_seconds_count{route="other",status="404"} 2.0' in text
+    assert "invented" not in text
+
+
+def test_batches_are_counted_and_timed():
+    """The desk tells of each batch: how many calls, how long until they were durable."""
+    client = Client(served())
+    client.metrics.batch(12, 0.003)
+    text = page(client)
+
+    assert 'seatkeeper_batch_calls_bucket{le="16.0"} 1.0' in text
+    assert 'seatkeeper_commit_seconds_bucket{le="0.005"} 1.0' in text
+
+
+def test_the_other_counters_are_seen_when_the_database_is_away(capsys):
+    """A monitor is needed most when something is broken."""
+
+    def away():
+        raise StorageUnavailable("away")
+
+    client = Client(served(), pools=away)
+    client.activate()
+    text = page(client)
+
+    assert "seatkeeper_request_seconds_count" in text
+    assert "seatkeeper_seats_used{" not in text
+
+
+def test_two_servers_in_one_process_count_apart():
+    """The registry is an object of its own."""
+    one, other = Client(refused()), Client(refused())
+    one.activate()
+
+    assert "rule=" not in page(other)
