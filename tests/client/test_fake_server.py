@@ -209,7 +209,7 @@ def test_a_feature_call_needs_a_key(wire: Wire) -> None:
     """Without nonce and Idempotency-Key a repeat could not be told from a second checkout."""
     granted = wire.activate()
 
-    assert wire.held("PATCH", "/features/checkout", granted, {"key": "render"}).status_code == 409
+    assert code_of(wire.held("PATCH", "/features/checkout", granted, {"key": "render"})) == (422, "validation")
 
 
 def test_features_are_returned_with_the_seat(wire: Wire) -> None:
@@ -305,3 +305,28 @@ def test_a_feature_of_no_kind_is_a_mistake() -> None:
     """Said when the server is made."""
     with pytest.raises(ValueError, match="elementPool"):
         FakeServer(features={"render": "pool of ten"})
+
+
+def test_a_refused_request_is_decided_anew_when_it_is_repeated(wire: Wire) -> None:
+    """Only successes are kept: what was refused for want of room may be granted later."""
+    other, granted = wire.activate("s1", features=[{"key": "render", "amount": 10}]), wire.activate("s2")
+    body, nonce = {"key": "render", "amount": 1, "clientNonce": NONCE}, granted.headers["n-nonce"]
+    refused = wire.held("PATCH", "/features/checkout", granted, body, nonce)
+    wire.held("DELETE", "", other)
+    again = wire.held("PATCH", "/features/checkout", granted, body, nonce)
+
+    assert (refused.status_code, again.status_code) == (402, 200)
+    assert again.json()["active"] == 1
+
+
+def test_an_idempotency_key_does_for_a_nonce(wire: Wire) -> None:
+    """The same key draws once; the same key for something else is 422."""
+    token = wire.activate().json()["accessToken"]
+
+    def checkout(amount: int) -> httpx2.Response:
+        body = {"key": "render", "amount": amount}
+        headers = {"Authorization": f"Bearer {token}", "Idempotency_Key": "key-0123456789abcdef"}
+        return wire.call("PATCH", "/api/v1/activation/features/checkout", body, **headers)
+
+    assert [checkout(2).json()["active"], checkout(2).json()["active"]] == [2, 2]
+    assert code_of(checkout(3)) == (422, "idempotency.mismatch")

@@ -1,6 +1,9 @@
 """Keeping a seat in real time: the thread, the task, callbacks, a server that goes and comes. Leases are short here."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -240,3 +243,30 @@ def test_a_cancelled_program_gives_its_seat_back(server: FakeServer) -> None:
     asyncio.run(program())
 
     assert server.used == 0
+
+
+FORK = """
+import os, sys, seatkeeper
+with seatkeeper.seat() as seat:
+    child = os.fork()
+    if child == 0:
+        seat.close()
+        sys.exit(0)  # with its copies of everything: the block, the exit handlers
+    os.waitpid(child, 0)
+    print(seatkeeper.status().used)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_does_not_give_its_parents_seat_back(server: FakeServer) -> None:
+    """The seat belongs to the process that took it."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK],
+        env=dict(os.environ) | server.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SOON,
+    )
+
+    assert done.stdout == "1\n"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,16 +54,31 @@ def seat_run(server: FakeServer, *arguments: str, **changes: str | None) -> "sub
     )
 
 
-def start(server: FakeServer, *arguments: str) -> "subprocess.Popen[str]":
-    """Start `seat run …`, apart from the test's own terminal."""
-    return subprocess.Popen(
-        [*SEAT, "run", *arguments],
-        env=surroundings(server),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(server: FakeServer) -> Iterator[Start]:
+    """Starts `seat run …`, each apart from the test's own terminal; whatever is left is ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> "subprocess.Popen[str]":
+        running = subprocess.Popen(
+            [*SEAT, "run", *arguments],
+            env=surroundings(server),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(running)
+        return running
+
+    yield begin
+    for running in started:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.communicate(timeout=SOON)
 
 
 @pytest.mark.parametrize("code", [0, 7, 255])
@@ -88,10 +104,10 @@ def test_a_command_killed_by_a_signal_is_128_and_its_number(server: FakeServer) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_reach_the_command(server: FakeServer, number: signal.Signals, tmp_path: Path) -> None:
+def test_signals_reach_the_command(server: FakeServer, start: Start, number: signal.Signals) -> None:
     """The command decides what a signal means: here it tidies up and returns 9."""
     script = f"trap 'exit 9' {number.name[3:]}; echo ready; while :; do sleep 0.05; done"
-    running = start(server, "--", "sh", "-c", script)
+    running = start("--", "sh", "-c", script)
     assert running.stdout is not None
     assert running.stdout.readline() == "ready\n"
     running.send_signal(number)
@@ -100,9 +116,9 @@ def test_signals_reach_the_command(server: FakeServer, number: signal.Signals, t
     assert (running.returncode, server.used) == (9, 0)
 
 
-def test_no_seat_is_75_and_the_command_does_not_start(server: FakeServer, tmp_path: Path) -> None:
+def test_no_seat_is_75_and_the_command_does_not_start(server: FakeServer, start: Start, tmp_path: Path) -> None:
     """The refusal says which product, how full, who holds; it fits on a terminal."""
-    holder = start(server, "--", "sleep", "60")
+    holder = start("--", "sleep", "60")
     assert eventually(lambda: server.used == 1)
     done = seat_run(server, "--", "touch", str(tmp_path / "started"), SEATKEEPER_CONTACT="it@example.com")
     holder.terminate()
@@ -137,9 +153,9 @@ def test_a_command_that_does_not_exist_takes_no_seat(server: FakeServer) -> None
     assert server.requests == []
 
 
-def test_the_command_goes_on_when_the_seat_is_lost(server: FakeServer) -> None:
+def test_the_command_goes_on_when_the_seat_is_lost(server: FakeServer, start: Start) -> None:
     """The default: warn on the terminal, and don't throw the user's work away."""
-    running = start(server, "--", "sh", "-c", "sleep 5; exit 3")
+    running = start("--", "sh", "-c", "sleep 5; exit 3")
     assert eventually(lambda: server.used == 1)
     server.unreachable = True
     _, warned = running.communicate(timeout=SOON)
@@ -148,9 +164,9 @@ def test_the_command_goes_on_when_the_seat_is_lost(server: FakeServer) -> None:
     assert "the seat is lost" in warned
 
 
-def test_the_command_is_ended_on_loss_if_asked_for(server: FakeServer) -> None:
+def test_the_command_is_ended_on_loss_if_asked_for(server: FakeServer, start: Start) -> None:
     """--on-loss term: SIGTERM, so that it can save its work."""
-    running = start(server, "--on-loss", "term", "--", "sleep", "60")
+    running = start("--on-loss", "term", "--", "sleep", "60")
     assert eventually(lambda: server.used == 1)
     server.unreachable = True
     running.communicate(timeout=SOON)
@@ -158,9 +174,9 @@ def test_the_command_is_ended_on_loss_if_asked_for(server: FakeServer) -> None:
     assert running.returncode == 128 + signal.SIGTERM
 
 
-def test_a_killed_holder_frees_its_seat_when_its_lease_ends(server: FakeServer) -> None:
+def test_a_killed_holder_frees_its_seat_when_its_lease_ends(server: FakeServer, start: Start) -> None:
     """SIGKILL leaves no time for goodbyes; the lease does it, and a restart has it back before."""
-    killed = start(server, "--", "sleep", "60")
+    killed = start("--", "sleep", "60")
     assert eventually(lambda: server.used == 1)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=SOON)
@@ -169,12 +185,26 @@ def test_a_killed_holder_frees_its_seat_when_its_lease_ends(server: FakeServer) 
     assert restarted.returncode == 0
 
 
-def test_a_seat_id_may_be_chosen(server: FakeServer) -> None:
+def test_a_seat_id_may_be_chosen(server: FakeServer, start: Start) -> None:
     """A way of choosing, or an id of one's own."""
-    running = start(server, "--seat-id", "bench 7", "--", "sleep", "60")
+    running = start("--seat-id", "bench 7", "--", "sleep", "60")
     assert eventually(lambda: server.used == 1)
     ids = server.seat_ids
     running.terminate()
     running.communicate(timeout=SOON)
 
     assert ids == ["bench 7"]
+
+
+def test_a_signal_at_any_moment_leaves_nothing_behind(server: FakeServer, start: Start) -> None:
+    """However early it comes (before the seat, between seat and command, after), command and seat are gone in the end."""
+    codes = []
+    for delay in (0.0, 0.15, 0.25, 0.3, 0.35, 0.4, 0.45, 0.6):
+        running = start("--", "sleep", "60")
+        time.sleep(delay)
+        running.terminate()
+        running.communicate(timeout=SOON)  # ends only when nobody holds the pipes any more
+        codes.append(abs(running.returncode))
+
+    assert set(codes) <= {signal.SIGTERM, 128 + signal.SIGTERM}
+    assert eventually(lambda: server.used == 0)

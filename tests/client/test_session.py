@@ -320,6 +320,17 @@ def test_features_checked_out_later_are_asked_for_when_the_seat_is_taken_anew() 
     assert program.session.claims.feat == {"render": 3}
 
 
+def test_a_usage_count_is_not_paid_twice_when_the_seat_is_taken_anew() -> None:
+    """What came with the first seat and is used up is not asked for with the second."""
+    server = FakeServer(seats=2, features={"credits": "usageCount:5"})
+    program = Program(server, features={"credits": 2}).begin()
+    server.take_back("s1")
+    program.live(60)
+
+    assert program.session.state() == "held"
+    assert server._pool.features["credits"].consumed == 2
+
+
 def test_giving_back_more_than_was_drawn_is_refused() -> None:
     """A refusal about a feature says nothing about the seat."""
     server = FakeServer(seats=1, features={"render": 10})
@@ -378,6 +389,7 @@ def _forget(program: Program) -> None:
 
 def _share_identity(one: FakeServer, other: FakeServer) -> None:
     """Make two servers sell the same product of the same vendor, each from a database of its own."""
-    for name in ("tenant", "product", "code", "_root"):
-        setattr(one._api, name, getattr(other._api, name))
-    one._api._certificate, other._api._certificate = one._api._certify(), other._api._certify()
+    one._api.code = other._api.code
+    for name in ("tenant", "product", "root"):
+        setattr(one._api.signer, name, getattr(other._api.signer, name))
+    one._api.signer.rotate()

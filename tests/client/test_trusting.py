@@ -26,9 +26,9 @@ def test_a_server_of_another_vendor_is_not_believed() -> None:
     """A fake server with keys of its own takes nobody in."""
     ours, other = FakeServer(), FakeServer()
     program = Program(ours)
-    for name in ("tenant", "product", "code"):
-        setattr(other._api, name, getattr(ours._api, name))
-    other._api._certificate = other._api._certify()
+    other._api.code = ours.code
+    other._api.signer.tenant, other._api.signer.product = ours.tenant, ours.product
+    other._api.signer.rotate()
     program._transport._client._transport = other.transport  # where httpx2 keeps it
 
     with pytest.raises(seatkeeper.UntrustedServer):
@@ -43,7 +43,7 @@ def _bit_flipped(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _other_certificate(answer: dict[str, Any]) -> dict[str, Any]:
-    return answer | {"certificate": FakeServer()._api._certificate}
+    return answer | {"certificate": FakeServer()._api.signer.certificate}
 
 
 def _lease_as_certificate(answer: dict[str, Any]) -> dict[str, Any]:
@@ -86,12 +86,12 @@ def test_a_lease_of_another_product_or_tenant_is_not_believed(claim: str, reason
     original = server._api._lease
 
     def rewritten(place: Any, nonce: str | None) -> str:
-        kept = getattr(server._api, claim)
-        setattr(server._api, claim, "cheap")
+        kept = getattr(server._api.signer, claim)
+        setattr(server._api.signer, claim, "cheap")
         try:
             return original(place, nonce)
         finally:
-            setattr(server._api, claim, kept)
+            setattr(server._api.signer, claim, kept)
 
     monkeypatch.setattr(server._api, "_lease", rewritten)
 
@@ -122,7 +122,7 @@ def test_a_server_set_back_to_an_old_copy_is_found_out() -> None:
     server = FakeServer(seats=1)
     program = Program(server).begin()
     program.perform(program.session.refresh())
-    server._api._sequence = 0
+    server._api.signer.sequence = 0
 
     with pytest.raises(seatkeeper.UntrustedServer, match="restored"):
         program.perform(program.session.refresh())
@@ -133,7 +133,7 @@ def test_a_restored_server_is_found_out_by_the_next_life_too() -> None:
     server = FakeServer(seats=1)
     program = Program(server).begin()
     program.perform(program.session.refresh())
-    server._api._sequence = 0
+    server._api.signer.sequence = 0
 
     with pytest.raises(seatkeeper.UntrustedServer):
         Program(server).begin()
@@ -165,11 +165,8 @@ def test_a_page_of_a_proxy_is_no_answer() -> None:
 
 def test_a_server_that_signs_with_a_new_certified_key_is_believed() -> None:
     """Keys are rotated: the certificate in the answer vouches for the new one."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     server = FakeServer(seats=1)
     program = Program(server).begin()
-    server._api._key = Ed25519PrivateKey.generate()
-    server._api._certificate = server._api._certify()
+    server._api.signer.rotate()
 
     program.perform(program.session.refresh())

@@ -18,6 +18,7 @@ class Message:
     call: str
     verb: str  # activate, refresh, draw, read, return
     name: str
+    activation: str | None = None  # the token's: which life of which seat
     generation: int | None = None
     nonce: str | None = None
     body: str | None = None
@@ -31,6 +32,7 @@ class Answer:
     program: int
     attempt: int
     problem: str = ""
+    activation: str = ""
     generation: int = 0
     nonce: str = ""
     sequence: int = 0

@@ -25,6 +25,7 @@ REFRESH_EVERY = 4.0
 class Storage:
     """What outlives a process: token, nonce and the last lease."""
 
+    activation: str | None = None
     generation: int | None = None
     nonce: str | None = None
     last: ShownLease | None = None
@@ -73,7 +74,8 @@ class Program:
         elif self.sly:
             self._call("read")
         else:
-            self._call("draw" if self.chance.random() < 0.2 else "refresh")
+            draws = self.world.with_nonces and not self.world.calm
+            self._call("draw" if draws and self.chance.random() < 0.2 else "refresh")
 
     def _call(self, verb: str) -> None:
         call = self.world.fresh(verb)
@@ -85,8 +87,9 @@ class Program:
             call=call,
             verb=verb,
             name=self.name,
+            activation=kept.activation,
             generation=kept.generation,
-            nonce=None if verb == "activate" else kept.nonce,
+            nonce=kept.nonce if verb != "activate" and self.world.with_nonces else None,
             body=body,
             shown=kept.last if verb in ("activate", "refresh") else None,
         )
@@ -117,13 +120,19 @@ class Program:
 
     def _granted(self, asked: Message, answer: Answer) -> None:
         kept = self.storage
-        if kept.last is not None and answer.sequence <= kept.last.sequence and answer.history >= self.world.restores:
+        kept.activation, kept.generation, kept.nonce = answer.activation, answer.generation, answer.nonce
+        self.due = self.world.now + (1.0 if asked.verb == "draw" else REFRESH_EVERY)
+        if kept.last is None or answer.sequence > kept.last.sequence:
+            self._believe(asked, answer)
+        elif asked.shown is not None and answer.history >= self.world.restores:
             raise Broken(f"at {self.world.now:.1f}: {self.name} got lease {answer.sequence} after {kept.last.sequence}")
-        kept.generation, kept.nonce = answer.generation, answer.nonce
-        kept.last = ShownLease(answer.sequence, answer.generation, {}, at(answer.ends))
+
+    def _believe(self, asked: Message, answer: Answer) -> None:
+        """Believe in a lease from the sending of the attempt that got it; an older one than the last proves nothing."""
+        self.storage.last = ShownLease(answer.sequence, answer.generation, {}, at(answer.ends), answer.activation)
         self.believes_until = self.sent_at + answer.ends - answer.issued
         self.lost = answer.history < self.world.restores
-        self.phase, self.due = "holding", self.world.now + REFRESH_EVERY
+        self.phase = "holding"
         self.refreshes += asked.verb == "refresh"
 
     def _refused(self, problem: str) -> None:

@@ -48,6 +48,7 @@ class Database:
 
     pool: Pool
     alive: Alive | None = None
+    seats: dict[str, str] = field(default_factory=dict)  # the activation of each seat id that was ever seen
     keyed: dict[str, tuple[str | None, int]] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)  # the calls that drew a page
     served: float = 0.0  # for how long this database has been served, downtime and steps left out
@@ -56,14 +57,15 @@ class Database:
 
     def backup(self) -> "Database":
         """Give a copy that what happens later doesn't change."""
-        return replace(self, keyed=dict(self.keyed), drawn=set(self.drawn), signed_at=dict(self.signed_at))
+        copies = {name: getattr(self, name).copy() for name in ("seats", "keyed", "drawn", "signed_at")}
+        return replace(self, **copies)
 
     # --- as much of a store's transaction as the timekeeper needs ---
 
     def mark_alive(self, alive: Alive, batch_id: str) -> None:
         """Record that the database is served now."""
         if self.alive is not None:
-            self.served += max(0.0, (alive.at - self.alive.at).total_seconds() - self.given_back)
+            self.served += (alive.at - self.alive.at).total_seconds() - self.given_back
         self.alive, self.given_back = alive, 0.0
 
     def extend_leases(self, alive_at: datetime, gap: timedelta, now: datetime) -> int:
@@ -138,8 +140,9 @@ class Server:
         now = self.beat()
         if message.verb == "read":
             return self._read(message, now)
-        before = self.database.pool.current(message.name)
-        decision = self._decided(self._request(message), now)
+        token, message = message.activation, replace(message, activation=self._activation(message))
+        before = self._own(message)
+        decision = self._decided(self._request(message, token), now)
         self._check_no_resurrection(message, before)
         if isinstance(decision, Rejected | Denied):
             return self._refusal(message, decision.problem)
@@ -161,30 +164,42 @@ class Server:
             self.database.pool = rules.apply(self.database.pool, decision)
         return decision
 
-    def take_back(self, name: str, *, at_once: bool) -> Holding | None:
-        """Let an administrator free a seat; what was held, if anything was."""
+    def take_back(self, name: str, *, at_once: bool) -> bool:
+        """Let an administrator free a seat; whether there was anything to take."""
         now = self.beat()
-        before = self.database.pool.current(name)
-        taken = self._decided(TakeBack(activation_id=name, by="ada", at_once=at_once), now)
-        return before if isinstance(taken, TakenBack) else None
+        request = TakeBack(activation_id=self.database.seats.get(name, ""), by="ada", at_once=at_once)
+        return isinstance(self._decided(request, now), TakenBack)
 
-    def _request(self, message: Message) -> Request:
-        own = self.database.pool.current(message.name)
+    def _activation(self, message: Message) -> str:
+        """Find which activation a call speaks of: the token's, or the seat's own, or the one a lease was shown for."""
+        if message.verb != "activate":
+            return message.activation or ""
+        if message.name in self.database.seats:
+            return self.database.seats[message.name]
+        ahead = message.shown is not None and message.shown.sequence > self.database.pool.sequence
+        return message.activation if ahead and message.activation else self.world.fresh("activation")
+
+    def _own(self, message: Message) -> Holding | None:
+        return self.database.pool.current(message.activation or "")
+
+    def _request(self, message: Message, token: str | None) -> Request:
+        own = self._own(message)
+        assert message.activation is not None
         fresh = self.world.fresh("nonce")
         if message.verb == "activate":
             return Activate(
-                activation_id=message.name,
+                activation_id=message.activation,
                 holder=own.holder if own else self.database.pool.holders + 1,
                 next_nonce=fresh,
-                proof=message.generation,
+                proof=message.generation if token == message.activation else None,
                 earlier=self._earlier(message),
                 shown=message.shown,
             )
         assert message.generation is not None
         if message.verb == "return":
-            return Return(activation_id=message.name, generation=message.generation)
+            return Return(activation_id=message.activation, generation=message.generation)
         asked = {
-            "activation_id": message.name,
+            "activation_id": message.activation,
             "generation": message.generation,
             "next_nonce": fresh,
             "nonce": message.nonce,
@@ -206,7 +221,7 @@ class Server:
     # --- answers ---
 
     def _read(self, message: Message, now: datetime) -> Answer:
-        own = self.database.pool.current(message.name)
+        own = self._own(message)
         if own is None or own.generation != message.generation or own.state not in (State.HELD, State.LAPSED):
             return self._refusal(message, "seat.gone")
         if not rules.nonce_in_order(self.database.pool, own, message.nonce):
@@ -219,13 +234,16 @@ class Server:
     def _served(self, message: Message, now: datetime) -> Answer:
         if message.verb == "return":
             return self._refusal(message, "")
-        own = self.database.pool.holdings[message.name, 0]
+        own = self._own(message)
+        assert own is not None
+        self.database.seats[message.name] = own.activation_id
         if message.verb == "activate":
             self.database.keyed[message.call] = (message.body, own.generation)
-        self.database.signed_at[message.name, own.generation] = self.database.served
+        self.database.signed_at[own.activation_id, own.generation] = self.database.served
         return Answer(
             program=message.program,
             attempt=message.attempt,
+            activation=own.activation_id,
             generation=own.generation,
             nonce=own.nonces.current,
             sequence=own.sequence,
@@ -242,7 +260,9 @@ class Server:
         self.database.drawn.add(message.call)
 
     def _check_no_resurrection(self, message: Message, before: Holding | None) -> None:
-        after = self.database.pool.current(message.name)
-        gone = before is not None and before.state in (State.RETURNED, State.TAKEN_BACK)
-        if message.verb != "activate" and gone and after is not None and after.state is State.HELD:
+        after = self._own(message)
+        if message.verb == "activate" or before is None or before.state not in (State.RETURNED, State.TAKEN_BACK):
+            return
+        proven = message.shown is not None and message.shown.sequence > before.sequence  # the database was restored
+        if after is not None and after.state is State.HELD and not proven:
             raise Broken(f"at {self.world.now:.1f}: a late {message.verb} took a seat that {message.name} no longer had")

@@ -136,6 +136,14 @@ def test_a_seat_that_is_not_yours_any_more_is_409(problem):
     assert (reply.status, reply.json["errorCode"], "denial" in reply.json) == (409, problem, False)
 
 
+def test_a_late_refresh_that_finds_no_room_is_told_both():
+    """The seat had lapsed and went to another: activate again, and this is how full it is."""
+    reply = Client(refused("seat.gone")).held("PATCH", REFRESH, {})
+
+    assert (reply.status, reply.json["denial"]["rule"]) == (409, "pool-full")
+    assert reply.json["details"].startswith("It was not held any more, and no place is left. Every seat of solver is taken")
+
+
 def test_an_old_nonce_is_explained_by_its_code_alone():
     """A stale nonce is no matter of seats: even where the service explains it, no denial is told."""
     reply = Client(refused("nonce.stale", rule="nonce")).held("PATCH", REFRESH, {})

@@ -1,5 +1,6 @@
 """The server's settings: defaults, the environment, and what can't be meant."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,6 @@ from seatkeeper_server.settings import Settings, cloud_folder
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
     """No setting of whoever runs the tests."""
-    import os
-
     for name in list(os.environ):
         if name.startswith("SEATKEEPER_"):
             monkeypatch.delenv(name)

@@ -1,8 +1,10 @@
 """A tenant's keys: made, renewed, found, and what is signed with them."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import json
 
 from seatkeeper.protocol import envelopes
@@ -169,19 +171,11 @@ def test_only_our_own_tokens_are_read(forged):
 
 def test_tokens_of_the_previous_key_are_accepted():
     """Changing the key of tokens throws nobody out."""
-    from dataclasses import replace
-
     token = KEYS.access_token(ACTIVATION, 12)
     old = [replace(row, state="previous") if row.purpose == "access-token" else row for row in ROWS]
-    new = [replace(row, tenant_id=TENANT) for row in ROWS if row.purpose == "access-token"]
-    fresh = next(
-        row
-        for row in new_tenant_keys(TENANT, database_id=DATABASE, seal=SEAL, now=NOW, random=counting(900))
-        if row.purpose == "access-token"
-    )
-    keys = TenantKeys([*old, fresh], SEAL)
+    others = new_tenant_keys(TENANT, database_id=DATABASE, seal=SEAL, now=NOW, random=counting(900))
+    keys = TenantKeys([*old, next(row for row in others if row.purpose == "access-token")], SEAL)
 
-    assert new
     assert keys.read_token(token) == TokenClaims(ACTIVATION, 12)
     assert keys.access_token(ACTIVATION, 12) != token
 
@@ -198,13 +192,19 @@ def test_a_code_is_looked_up_however_it_is_typed():
 def test_a_lease_is_an_envelope_like_any_other():
     """The short way of signing gives the very bytes of `envelopes.sign`."""
     payload = json.encode({"a": 1})
-    kid = next(row.kid for row in ROWS if row.purpose == "signing")
     row = next(row for row in ROWS if row.purpose == "signing")
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     key = Ed25519PrivateKey.from_private_bytes(SEAL.open(row.sealed, row.context))
 
-    assert KEYS.signed(payload) == envelopes.sign(payload, typ=envelopes.LEASE, kid=kid, key=key)
+    assert KEYS.signed(payload) == envelopes.sign(payload, typ=envelopes.LEASE, kid=row.kid, key=key)
+
+
+def test_other_documents_are_signed_as_what_they_are():
+    """A checkpoint of facts is no lease, although the same key signed it."""
+    keyring = a_keyring()
+    checkpoint = keyring.sign_document(TENANT, b"{}", typ="checkpoint+jwt")
+
+    assert envelopes.open_envelope(checkpoint, typ="checkpoint+jwt", keys=KEYS.recognised) == b"{}"
+    assert keyring.recognise(TENANT, checkpoint) is None
 
 
 @pytest.mark.parametrize("length", range(60))
@@ -349,8 +349,6 @@ def test_a_wrong_sealing_key_is_a_clear_error():
 def test_the_root_signs_no_lease():
     """It signs certificates and nothing else: a lease under its key id is not recognised, even if somebody made one."""
     row = ROWS[0]
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     root = Ed25519PrivateKey.from_private_bytes(SEAL.open(row.sealed, row.context))
     payload = envelopes.peek(a_keyring().sign(served(), None))
     forged = envelopes.sign(payload, typ=envelopes.LEASE, kid=row.kid, key=root)

@@ -1,8 +1,8 @@
-"""The server's keys: the key that seals, the keys of each tenant, and what is done with them.
+"""The keys of each tenant, and what is signed and recognised with them.
 
 A tenant has four: a *root* that signs certificates and nothing else, a *signing* key certified by it that signs leases, and
 two secrets for HMACs, one for *access tokens* and one under which activation *codes* are looked up. They lie in the database,
-sealed under a key that does not (`SealKey`); so a copy of the database alone can neither sign a seat nor read a code.
+sealed under a key that does not (`sealing.py`); so a copy of the database alone can neither sign a seat nor read a code.
 
 Rules kept here
 - Separate keys per tenant and kind; a text made for one purpose never passes for another.
@@ -15,21 +15,16 @@ What it doesn't do: it opens no database. `Keyring` is handed a function that re
 
 import hmac
 import os
-import tempfile
 import time
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import DecodeError, json
 
 from seatkeeper.protocol import codes, envelopes
@@ -37,9 +32,22 @@ from seatkeeper.protocol.documents import CertificateClaims, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.terms import SEAT, Kind
+from seatkeeper_server.sealing import SECRET_BYTES, SealKey, SealKeyError
 from seatkeeper_server.service.calls import Served, TokenClaims
 
-SECRET_BYTES: Final = 32
+__all__ = [
+    "KeyRow",
+    "Keyring",
+    "Random",
+    "SealKey",
+    "SealKeyError",
+    "TenantKeys",
+    "code_hash",
+    "features_of",
+    "new_tenant_keys",
+    "renewed_signing_key",
+]
+
 CERTIFICATE_LASTS: Final = timedelta(days=365)
 EARLIER_BY: Final = timedelta(days=1)  # a certificate is valid from before it was made: two clocks of one house may differ
 RELOAD_AFTER: Final = 60.0  # seconds; how soon a key renewed by another process is used here
@@ -48,97 +56,12 @@ MAX_UNKNOWN: Final = 4096  # unknown tenants remembered; the oldest is forgotten
 
 _TOKEN_DOMAIN: Final = b"seatkeeper access token v1\0"
 _CODE_DOMAIN: Final = b"seatkeeper activation code v1\0"
-_SEALED_V1: Final = b"\x01"
-_GCM_NONCE: Final = 12
 
 Random = Callable[[int], bytes]
 
 _encode = json.Encoder().encode
 _read_lease = json.Decoder(LeaseClaims).decode
 _read_certificate = json.Decoder(CertificateClaims).decode
-
-
-class SealKeyError(Exception):
-    """The sealing key is unreadable or does not fit this database. Give the server the key file the database was made with."""
-
-
-# --- the key that seals --------------------------------------------------------------------------------------------
-
-
-class SealKey:
-    """Seals what must not be readable from the database alone: AES-256-GCM, the context as associated data.
-
-    A sealed text opens only under the context it was sealed for, so that one row's content can't be moved to another.
-    """
-
-    def __init__(self, key: bytes) -> None:
-        if len(key) != SECRET_BYTES:
-            raise SealKeyError(f"a sealing key is {SECRET_BYTES} bytes, not {len(key)}")
-        self._cipher = AESGCM(key)
-
-    @classmethod
-    def load_or_create(cls, path: Path) -> "SealKey":
-        """Read the key file; make it first if there is none. Two processes that make it at once end up with the same key.
-
-        Raises:
-            SealKeyError: it can't be read or made, or is not a key.
-        """
-        try:
-            if not path.exists():
-                _create_once(path, os.urandom(SECRET_BYTES))
-            return cls(path.read_bytes())
-        except OSError as error:
-            raise SealKeyError(f"the sealing key {path} can't be read or made: {error.strerror or error}") from error
-        except SealKeyError as error:
-            raise SealKeyError(f"{path} is not a sealing key: {error}") from None
-
-    def seal(self, plain: bytes, context: str) -> bytes:
-        """Give the sealed text: a version byte, a random nonce, the ciphertext with its tag."""
-        nonce = os.urandom(_GCM_NONCE)  # never an injected source: two equal nonces would give the key away
-        return _SEALED_V1 + nonce + self._cipher.encrypt(nonce, plain, context.encode())
-
-    def open(self, sealed: bytes, context: str) -> bytes:
-        """Give what was sealed.
-
-        Raises:
-            SealKeyError: another key, another context, or a changed text.
-        """
-        if sealed[:1] != _SEALED_V1:
-            raise SealKeyError(f"{context}: sealed in a format this version doesn't know")
-        nonce, text = sealed[1 : 1 + _GCM_NONCE], sealed[1 + _GCM_NONCE :]
-        try:
-            return self._cipher.decrypt(nonce, text, context.encode())
-        except (InvalidTag, ValueError):
-            raise SealKeyError(
-                f"{context}: the sealing key does not fit; use the key file this database was made with"
-            ) from None
-
-
-def _create_once(path: Path, content: bytes) -> None:
-    """Write beside it, sync, and link: the file is there whole or not at all, and the first of two writers wins."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(beside, path)
-        _sync_folder(path.parent)
-    finally:
-        os.unlink(beside)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable: a database sealed under a key that a power cut took away is lost."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return  # Windows keeps names without being asked
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # --- the keys of a tenant, as they are kept ------------------------------------------------------------------------
@@ -277,28 +200,32 @@ class TenantKeys:
         self.root_public_key = next(row.public_key or "" for row in usable if row.purpose == ROOT)
         self.certificate = signing[0].certificate
         self.certificates = tuple(row.certificate for row in signing if row.certificate is not None)
-        self._token_keys = tuple(seal.open(row.sealed, row.context) for row in usable if row.purpose == ACCESS_TOKEN)
-        self._code_key = next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE)
+        self._token_macs = tuple(
+            _mac(seal.open(row.sealed, row.context), _TOKEN_DOMAIN) for row in usable if row.purpose == ACCESS_TOKEN
+        )
+        self._code_mac = _mac(next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE), _CODE_DOMAIN)
         self._signing_key = Ed25519PrivateKey.from_private_bytes(seal.open(signing[0].sealed, signing[0].context))
         self._known = {row.kid: envelopes.read_public_key(row.public_key or "") for row in signing}
         self._certified_until = _read_certificate(envelopes.peek(self.certificate)).exp
-        self._lease_head = _lease_head(signing[0].kid, self._signing_key)
+        self._signing_kid = signing[0].kid
+        self._lease_head = (self.signed_as(envelopes.LEASE, b"{}").partition(".")[0] + ".").encode("ascii")
+        self._lease_begins = self._lease_head.decode("ascii")
 
     def code_hash(self, code: str) -> str:
         """Give what an activation code is looked up by, however it was typed."""
-        return code_hash(self._code_key, code)
+        return code_hash(self._code_mac, code)
 
     def access_token(self, activation_id: str, generation: int) -> str:
         """Give the token that proves to be this life of this seat: `activationId.generation.HMAC`, opaque to clients."""
         body = f"{activation_id}.{generation}"
-        return f"{body}.{_token_mac(self._token_keys[0], body.encode())}"
+        return f"{body}.{_token_mac(self._token_macs[0], body.encode())}"
 
     def read_token(self, text: str) -> TokenClaims | None:
         """Give what a token says, if one of our keys made it."""
         body, _, mac = text.rpartition(".")
         raw, shown, genuine = body.encode(), mac.encode(), False
-        for key in self._token_keys:  # all of them, whichever fits: time must not tell
-            genuine |= hmac.compare_digest(_token_mac(key, raw).encode(), shown)
+        for keyed in self._token_macs:  # all of them, whichever fits: time must not tell
+            genuine |= hmac.compare_digest(_token_mac(keyed, raw).encode(), shown)
         if not genuine:
             return None
         activation_id, _, generation = body.rpartition(".")
@@ -309,6 +236,10 @@ class TenantKeys:
         signed = self._lease_head + urlsafe_b64encode(payload).rstrip(b"=")
         signature = urlsafe_b64encode(self._signing_key.sign(signed))[:86]  # 64 bytes are 86 characters and `==`
         return (signed + b"." + signature).decode("ascii")
+
+    def signed_as(self, typ: str, payload: bytes) -> str:
+        """Give the compact JWS over a document of another type than a lease."""
+        return envelopes.sign(payload, typ=typ, kid=self._signing_kid, key=self._signing_key)
 
     @property
     def certified_until(self) -> float:
@@ -322,22 +253,27 @@ class TenantKeys:
 
     def signed_by_current(self, lease: str | None) -> bool:
         """Tell whether a lease names the current signing key: whoever shows it knows that key's certificate."""
-        return lease is not None and lease.startswith(self._lease_head.decode("ascii"))
+        return lease is not None and lease.startswith(self._lease_begins)
 
 
-def code_hash(key: bytes, code: str) -> str:
+def code_hash(keyed: hmac.HMAC, code: str) -> str:
     """Give the HMAC under which an activation code is looked up."""
-    return hmac.digest(key, _CODE_DOMAIN + codes.canonical(code).encode(), "sha256").hex()
+    return _finished(keyed, codes.canonical(code).encode()).hex()
 
 
-def _token_mac(key: bytes, body: bytes) -> str:
-    return b64url(hmac.digest(key, _TOKEN_DOMAIN + body, "sha256"))
+def _token_mac(keyed: hmac.HMAC, body: bytes) -> str:
+    return b64url(_finished(keyed, body))
 
 
-def _lease_head(kid: str, key: Ed25519PrivateKey) -> bytes:
-    """Give what every lease of a key begins with: its header, and the dot."""
-    head, dot, _ = envelopes.sign(b"{}", typ=envelopes.LEASE, kid=kid, key=key).partition(".")
-    return (head + dot).encode("ascii")
+def _mac(key: bytes, domain: bytes) -> hmac.HMAC:
+    """Give an HMAC that has taken in its key and what it is for; every use finishes a copy of it."""
+    return hmac.new(key, domain, "sha256")
+
+
+def _finished(keyed: hmac.HMAC, text: bytes) -> bytes:
+    mac = keyed.copy()
+    mac.update(text)
+    return mac.digest()
 
 
 # --- the keys of all tenants ---------------------------------------------------------------------------------------
@@ -370,7 +306,7 @@ class Keyring:
         self._tenants: dict[str, _Cached] = {}
         self._unknown: OrderedDict[str, float] = OrderedDict()
         self._lock = Lock()
-        self._strangers_key = os.urandom(SECRET_BYTES)
+        self._strangers_mac = _mac(os.urandom(SECRET_BYTES), _CODE_DOMAIN)
 
     def tenant(self, tenant_id: str) -> TenantKeys | None:
         """Give a tenant's keys; None if there is no such tenant.
@@ -388,7 +324,7 @@ class Keyring:
     def code_hash(self, tenant_id: str, code: str) -> str:
         """Give what a code is looked up by. For an unknown tenant it fits nothing, and takes as long to make."""
         keys = self.tenant(tenant_id)
-        return code_hash(self._strangers_key, code) if keys is None else keys.code_hash(code)
+        return code_hash(self._strangers_mac, code) if keys is None else keys.code_hash(code)
 
     def sign(self, served: Served, client_nonce: str | None) -> str:
         """Give the signed lease for a served call: what the stored holding says, as of now."""
@@ -416,6 +352,10 @@ class Keyring:
     def certificate(self, tenant_id: str) -> str:
         """Give the certificate under which this tenant's leases are signed."""
         return self._known(tenant_id).certificate
+
+    def sign_document(self, tenant_id: str, payload: bytes, *, typ: str) -> str:
+        """Give the signed form of a document of another type than a lease, such as a checkpoint of facts."""
+        return self._known(tenant_id).signed_as(typ, payload)
 
     def recognise(self, tenant_id: str, lease: str) -> LeaseClaims | None:
         """Give the claims of a lease that this database's keys signed for this tenant; None for anything else."""

@@ -51,7 +51,9 @@ class AsyncSeat(SeatView):
         session = self._plan.session()
         try:
             await self._perform(session.begin())
-        except BaseException:
+        except BaseException:  # also cancellation, which may come between the grant and here
+            if session.holding is not None:
+                await self._perform(session.leave())
             await self._let_go(session)
             raise
         self._session = session

@@ -1,6 +1,7 @@
 """The blocking driver: a seat for ordinary programs. Runs the talks of `_session.py`, decides nothing itself."""
 
 import atexit
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class Seat(SeatView):
     """A seat of a product: taken by `with` or `acquire()`, kept by a background thread, given back by `close()`.
 
-    Safe to use from several threads; calls to the server are made one at a time.
+    Safe to use from several threads; calls to the server are made one at a time. A forked child does not hold the seat: it
+    has no keeper, and its copy gives nothing back.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Seat(SeatView):
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._keeper: Keeper | None = None
+        self._owner = 0  # the process that took it
 
     def acquire(self) -> Self:
         """Take the seat and begin to keep it. Call `close()` when done; if the program forgets, its exit does.
@@ -57,10 +60,12 @@ class Seat(SeatView):
         session = self._plan.session()
         try:
             self._perform(session.begin())
-        except BaseException:
+        except BaseException:  # also Ctrl-C, which may come between the grant and here
+            if session.holding is not None:
+                self._perform(session.leave(), patience=BRISK)
             self._let_go(session)
             raise
-        self._session = session
+        self._session, self._owner = session, os.getpid()
         self._keeper = Keeper(session, lambda: self._perform(session.attend()), self._on_change, self._on_loss)
         self._keeper.start()
         atexit.register(self.close)
@@ -69,8 +74,8 @@ class Seat(SeatView):
     def close(self) -> None:
         """Give the seat back. Never raises: a seat that can't be given back comes back by itself when its lease ends."""
         session, keeper = self._session, self._keeper
-        if session is None or keeper is None:
-            return
+        if session is None or keeper is None or self._owner != os.getpid():
+            return  # not taken, or given back already, or a fork's copy: the seat is the parent's
         self._keeper = None
         atexit.unregister(self.close)
         keeper.stop(patience=BRISK)

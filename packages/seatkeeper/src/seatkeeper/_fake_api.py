@@ -1,9 +1,5 @@
-"""The fake server's Licensing API: routes, tokens, nonces, signed leases, refusals. No socket; see `testing.py`.
+"""The fake server's Licensing API: routes, nonces, keyed repeats, documents, refusals. No socket; see `testing.py`."""
 
-Keys and ids are made anew for each server and live as long as it does.
-"""
-
-import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -12,10 +8,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET, DecodeError, Struct, ValidationError, json
 
 from seatkeeper._fake_pool import Feature, Place, Pool, Rejection
+from seatkeeper._fake_signing import Signer, new_id
 from seatkeeper._wire import Reply
 from seatkeeper.protocol import ids
 from seatkeeper.protocol.codes import ALPHABET, canonical, make_code
@@ -25,7 +21,6 @@ from seatkeeper.protocol.documents import (
     ActivateRequest,
     ActivationEntitlement,
     ActivationState,
-    CertificateClaims,
     CodeCredentials,
     Denial,
     ErrorBody,
@@ -34,7 +29,6 @@ from seatkeeper.protocol.documents import (
     FeatureState,
     Interval,
     KeysAnswer,
-    LeaseClaims,
     PlanTerms,
     RefreshAnswer,
     RefreshRequest,
@@ -45,11 +39,9 @@ from seatkeeper.protocol.documents import (
     UsageRequest,
     ValidationProblem,
 )
-from seatkeeper.protocol.envelopes import CERTIFICATE, LEASE, key_id, public_key_text, sign
 from seatkeeper.protocol.problems import PROBLEMS
 
 Body = TypeVar("Body", bound=Struct)
-YEAR = 365 * 86_400
 
 
 @dataclass(frozen=True)
@@ -69,15 +61,11 @@ class Api:
         self.pool = pool
         self.now = now
         self.nonce_required = nonce_required
-        self.tenant, self.product = _new_id(ids.TENANT), _new_id(ids.PRODUCT)
-        self.edition, self.entitlement, self.database = _new_id(ids.EDITION), _new_id(ids.ENTITLEMENT), _new_id(ids.DATABASE)
         self.code = make_code(secrets.token_bytes(15))
         self.calls: list[Request] = []
-        self._root, self._key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-        self._token_key = secrets.token_bytes(32)
-        self._sequence = 0
+        self.signer = Signer(now)
+        self._done: dict[tuple[str, str | None], bytes] = {}  # activation and Idempotency-Key → request's digest
         self._repeats: dict[str, tuple[bytes, str, int]] = {}  # key → request's digest, activation, generation
-        self._certificate = self._certify()
         self._routes: dict[tuple[str, str], Callable[[Request], Reply]] = {
             ("POST", "/api/v1/activate"): self._activate,
             ("GET", "/api/v1/activation"): self._state,
@@ -91,10 +79,6 @@ class Api:
             ("GET", "/.well-known/seatkeeper/keys"): self._keys,
         }
 
-    @property
-    def public_key(self) -> str:
-        return public_key_text(self._root.public_key())
-
     def answer(self, request: Request) -> Reply:
         """Decide a request; every outcome is a reply."""
         self.calls.append(request)
@@ -104,7 +88,7 @@ class Api:
                 raise Rejection("notFound")
             if len(request.body) > MAX_BODY_BYTES:
                 raise Rejection("body.tooLarge")
-            if request.headers.get("n-tenantid") != self.tenant:
+            if request.headers.get("n-tenantid") != self.signer.tenant:
                 raise Rejection("credentials.unknown")
             return route(request)
         except Rejection as rejection:
@@ -130,29 +114,27 @@ class Api:
         place, is_new = self.pool.take(self._fresh(asked, now), wanted, proven=self._proves(request, asked.seat_id), now=now)
         place.nonce = secrets.token_urlsafe(16)
         if key is not None:
-            self._repeats[key] = (sha256(request.body).digest(), place.activation_id, place.generation)
+            self._repeats[key] = (_digest(request), place.activation_id, place.generation)
         return self._granted(place, 201 if is_new else 200, asked.client_nonce)
 
     def _granted(self, place: Place, status: int, client_nonce: str | None) -> Reply:
         answer = ActivateAnswer(
-            access_token=self._token(place),
+            access_token=self.signer.token(place),
             activation=self._seen(place),
             lease=self._lease(place, client_nonce),
-            certificate=self._certificate,
+            certificate=self.signer.certificate,
         )
         return _reply(status, answer, place.nonce)
 
     def _refresh(self, request: Request) -> Reply:
         place, asked = self._place(request), _read(request, RefreshRequest)
-        if not self._consume(place, request):
-            self.pool.refresh(place, self.now())
-        elif not place.is_held(self.now()):
+        if not self._once(place, request, lambda: self.pool.refresh(place, self.now())) and not place.is_held(self.now()):
             raise Rejection("seat.gone")
         answer = RefreshAnswer(
-            access_token=self._token(place),
+            access_token=self.signer.token(place),
             activation=self._seen(place),
             lease=self._lease(place, asked.client_nonce),
-            certificate=self._certificate,
+            certificate=self.signer.certificate,
         )
         return _reply(200, answer, place.nonce)
 
@@ -167,7 +149,7 @@ class Api:
     def _state(self, request: Request) -> Reply:
         place = self._place(request)
         self._present(place, request)
-        return _reply(200, self._seen(place), place.nonce)
+        return _reply(200, self._seen(place), request.headers.get("n-nonce"))
 
     def _entitlement(self, request: Request) -> Reply:
         place = self._place(request)
@@ -193,7 +175,7 @@ class Api:
             expiry_date=None,
             snapshot_date=_moment(self.now()),
         )
-        return _reply(200, bought, place.nonce)
+        return _reply(200, bought, request.headers.get("n-nonce"))
 
     def _status(self, request: Request) -> Reply:
         asked, now = _read(request, StatusRequest), self.now()
@@ -203,9 +185,9 @@ class Api:
         )
         used = self.pool.used(now)
         answer = StatusAnswer(
-            product_id=self.product,
+            product_id=self.signer.product,
             product_name="fake",
-            entitlement_id=self.entitlement,
+            entitlement_id=self.signer.entitlement,
             status="active",
             seats=self.pool.seats,
             used=used,
@@ -218,7 +200,10 @@ class Api:
         return _reply(200, answer)
 
     def _keys(self, request: Request) -> Reply:
-        return _reply(200, KeysAnswer(tenant_id=self.tenant, public_key=self.public_key, certificates=[self._certificate]))
+        return _reply(
+            200,
+            KeysAnswer(tenant_id=self.signer.tenant, public_key=self.signer.public_key, certificates=[self.signer.certificate]),
+        )
 
     # --- features --------------------------------------------------------------------------------------------------
 
@@ -231,8 +216,7 @@ class Api:
     def _feature_call(self, request: Request, change: Callable[[Place, str, int], Feature]) -> Reply:
         place, asked = self._held(request), _read(request, FeatureRequest)
         self._require_key(place, request)
-        if not self._consume(place, request):
-            change(place, asked.key, asked.amount)
+        self._once(place, request, lambda: change(place, asked.key, asked.amount))
         state = self._feature_state(place, self.pool.features[asked.key])
         answer = FeatureAnswer(
             key=state.key,
@@ -247,26 +231,15 @@ class Api:
     def _usage(self, request: Request) -> Reply:
         place, asked = self._held(request), _read(request, UsageRequest)
         self._require_key(place, request)
-        if not self._consume(place, request):
-            self.pool.use(asked.key)
+        self._once(place, request, lambda: self.pool.use(asked.key))
         return _reply(204, None, place.nonce)
 
     # --- tokens and nonces -----------------------------------------------------------------------------------------
 
-    def _token(self, place: Place) -> str:
-        return f"{place.activation_id}.{place.generation}.{self._mac(place.activation_id, place.generation)}"
-
-    def _mac(self, activation_id: str, generation: int) -> str:
-        return ids.b64url(hmac.digest(self._token_key, f"{activation_id}.{generation}".encode(), "sha256"))
-
     def _named(self, request: Request) -> tuple[Place | None, int]:
         """Give the place and generation that a request's token names; the place may have been forgotten."""
-        found = re.fullmatch(
-            r"Bearer (act_[A-Za-z0-9_-]{22})\.(\d{1,18})\.([A-Za-z0-9_-]+)", request.headers.get("authorization", "")
-        )
-        if found is None or not hmac.compare_digest(found[3], self._mac(found[1], int(found[2]))):
-            raise Rejection("token.invalid")
-        return self.pool.by_activation(found[1]), int(found[2])
+        activation_id, generation = self.signer.read_token(request.headers.get("authorization", ""))
+        return self.pool.by_activation(activation_id), generation
 
     def _place(self, request: Request) -> Place:
         """Give the place a request is about, be it held or lapsed."""
@@ -298,51 +271,60 @@ class Api:
         if nonce != place.nonce and not (nonce is None and self._may_omit(place)):
             raise Rejection("nonce.stale")
 
-    def _consume(self, place: Place, request: Request) -> bool:
-        """Use the request's nonce up, and tell whether the request is a repeat of the one before."""
-        nonce = request.headers.get("n-nonce")
-        if nonce is None and self._may_omit(place):
+    def _once(self, place: Place, request: Request, change: Callable[[], object]) -> bool:
+        """Make a change, unless this is the repeat of a request that made it; tell whether it was made now.
+
+        Uses the request's nonce up. A request that was refused is decided anew when it is repeated.
+        """
+        key = (place.activation_id, request.headers.get("idempotency-key"))
+        nonce, digest = request.headers.get("n-nonce"), _digest(request)
+        if key[1] is not None and key in self._done:
+            if self._done[key] != digest:
+                raise Rejection("idempotency.mismatch")
             return False
-        print_of = sha256(f"{request.method} {request.path}\n".encode() + request.body).digest()
-        if (
-            nonce is not None
-            and nonce == place.nonce_before
-            and print_of == place.request_before
-            and b'"clientNonce"' in request.body
-        ):
-            return True
-        if nonce != place.nonce:
+        if nonce is not None and (nonce, digest) == (place.nonce_before, place.request_before):
+            if place.request_done:
+                return False
+        elif nonce is not None or not self._may_omit(place):
+            self._use_up(place, nonce, digest if b'"clientNonce"' in request.body else None)
+        change()
+        place.request_done = True
+        if key[1] is not None:
+            self._done[key] = digest
+        return True
+
+    def _use_up(self, place: Place, nonce: str | None, digest: bytes | None) -> None:
+        if nonce is None or nonce != place.nonce:
             raise Rejection("nonce.stale")
-        place.nonce_before, place.request_before, place.sends_nonces = nonce, print_of, True
-        place.nonce = secrets.token_urlsafe(16)
-        return False
+        place.nonce_before, place.request_before, place.request_done = nonce, digest, False
+        place.nonce, place.sends_nonces = secrets.token_urlsafe(16), True
 
     def _may_omit(self, place: Place) -> bool:
         return not (self.nonce_required or place.sends_nonces)
 
     def _require_key(self, place: Place, request: Request) -> None:
         if "n-nonce" not in request.headers and "idempotency-key" not in request.headers:
-            raise Rejection("nonce.stale", "a feature call needs N-Nonce or Idempotency-Key")
+            raise Rejection("validation", "a feature call needs N-Nonce or Idempotency-Key", feature="N-Nonce")
 
     def _repeated(self, key: str | None, request: Request) -> Place | None:
         """Give the place that an earlier activate with this key got, if that holding hasn't ended."""
         if key is None or key not in self._repeats:
             return None
         digest, activation_id, generation = self._repeats[key]
-        if digest != sha256(request.body).digest():
+        if digest != _digest(request):
             raise Rejection("idempotency.mismatch")
         place = self.pool.by_activation(activation_id)
         return place if place is not None and place.generation == generation and place.is_held(self.now()) else None
 
     def _require_code(self, product: str, code: str | None) -> None:
-        if product != self.product or code is None or canonical(code) != canonical(self.code):
+        if product != self.signer.product or code is None or canonical(code) != canonical(self.code):
             raise Rejection("credentials.unknown")
 
     # --- documents -------------------------------------------------------------------------------------------------
 
     def _fresh(self, asked: ActivateRequest, now: float) -> Place:
         return Place(
-            activation_id=_new_id(ids.ACTIVATION),
+            activation_id=new_id(ids.ACTIVATION),
             seat_id=asked.seat_id,
             seat_name=asked.seat_name,
             holder=asked.holder,
@@ -352,38 +334,9 @@ class Api:
         )
 
     def _lease(self, place: Place, client_nonce: str | None) -> str:
-        self._sequence += 1
-        granted = {key: 1 for key, feature in self.pool.features.items() if feature.type == "bool"}
-        claims = LeaseClaims(
-            iss=self.database,
-            tid=self.tenant,
-            prd=self.product,
-            edn=self.edition,
-            ent=self.entitlement,
-            act=place.activation_id,
-            gen=place.generation,
-            sub=place.seat_id,
-            feat=granted | {key: amount for key, amount in place.drawn.items() if amount},
-            iat=self.now(),
-            exp=place.expires_at,
-            epo=1,
-            seq=self._sequence,
-            nonce=client_nonce,
-        )
-        return sign(json.encode(claims), typ=LEASE, kid=key_id(self._key.public_key()), key=self._key)
-
-    def _certify(self) -> str:
-        now, signer = self.now(), self._key.public_key()
-        claims = CertificateClaims(
-            tid=self.tenant,
-            iss=self.database,
-            kid=key_id(signer),
-            key=public_key_text(signer),
-            iat=now,
-            nbf=now - 60,
-            exp=now + 10 * YEAR,
-        )
-        return sign(json.encode(claims), typ=CERTIFICATE, kid=key_id(self._root.public_key()), key=self._root)
+        features = {key: 1 for key, feature in self.pool.features.items() if feature.type == "bool"}
+        drawn = {key: amount for key, amount in place.drawn.items() if amount}
+        return self.signer.lease(place, features | drawn, client_nonce)
 
     def _seen(self, place: Place) -> ActivationState:
         return ActivationState(
@@ -391,9 +344,9 @@ class Api:
             activation_method="activationCode",
             status="active" if place.is_held(self.now()) else "leaseExpired",
             mode="online",
-            product_id=self.product,
-            edition_id=self.edition,
-            entitlement_id=self.entitlement,
+            product_id=self.signer.product,
+            edition_id=self.signer.edition,
+            entitlement_id=self.signer.entitlement,
             seat_id=place.seat_id,
             seat_name=place.seat_name,
             username=place.holder.user if place.holder else None,
@@ -424,6 +377,8 @@ class Api:
 
     def _refusal(self, rejection: Rejection, request: Request) -> Reply:
         """Give the error body; an answer that used a nonce up carries the next one even if it is a refusal."""
+        if rejection.code == "validation":
+            return _problem("validation", str(rejection), invalid=rejection.feature)
         denial = self._denial(rejection) if rejection.code in {"seats.exhausted", "feature.exhausted"} else None
         return _problem(rejection.code, str(rejection), denial=denial, nonce=self._nonce_after(rejection, request))
 
@@ -448,11 +403,16 @@ class Api:
             overdraft=0,
             line=0,
             feature=key,
+            product_name="fake",
             holders=holders,
             holders_more=max(0, len(self.pool.held(now)) - len(holders)),
             next_free_by=self._next_free_by(),
             remedies=[Remedy(kind="wait", text="Wait until one of them is done, or ask them.")],
         )
+
+
+def _digest(request: Request) -> bytes:
+    return sha256(f"{request.method} {request.path}\n".encode() + request.body).digest()
 
 
 def _read(request: Request, kind: type[Body]) -> Body:
@@ -490,7 +450,3 @@ def _invalid_field(message: str) -> str:
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _new_id(prefix: str) -> str:
-    return ids.make_id(prefix, secrets.token_bytes(ids.RANDOM_BYTES))

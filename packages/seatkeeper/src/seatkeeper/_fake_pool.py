@@ -43,7 +43,8 @@ class Place:
     generation: int = 1
     nonce: str = ""
     nonce_before: str | None = None
-    request_before: bytes | None = None
+    request_before: bytes | None = None  # digest of the request that used it up, if it can be told apart
+    request_done: bool = False
     sends_nonces: bool = False
     drawn: dict[str, int] = field(default_factory=dict)
     status: Literal["held", "returned", "taken back"] = "held"

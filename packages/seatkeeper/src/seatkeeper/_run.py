@@ -48,6 +48,8 @@ class _Child:
         self._command = list(command)
         self._end_on_loss = end_on_loss
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting = False
+        self._early: list[int] = []  # signals that came while the command was being started
         self._was_lost = False
 
     def listen(self) -> None:
@@ -59,11 +61,14 @@ class _Child:
 
     def live(self) -> int:
         """Run the command to its end and give its exit code."""
+        self._starting = True
         try:
             self._process = subprocess.Popen(self._command)  # noqa: S603  running it is the very purpose
         except OSError as error:
             _say(f"{self._command[0]}: {error.strerror or error}")
             return NOT_EXECUTABLE
+        for number in self._early:
+            self._forward(number, None)
         code = self._process.wait()
         return code if code >= 0 else 128 - code
 
@@ -83,6 +88,9 @@ class _Child:
                 self._process.terminate()
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
+        if self._process is None and self._starting:
+            self._early.append(number)  # to raise now would leave a command behind that nobody waits for
+            return
         if self._process is None:
             raise SystemExit(128 + number)  # nothing runs yet; the seat, if any, is given back on the way out
         if signal.Signals(number).name in _FROM_TERMINAL and (sys.platform == "win32" or _in_foreground()):

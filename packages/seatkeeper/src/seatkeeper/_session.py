@@ -43,6 +43,7 @@ from seatkeeper.protocol.documents import (
     ActivationEntitlement,
     FeatureAnswer,
     FeatureRequest,
+    FeatureState,
     LeaseClaims,
     RefreshAnswer,
 )
@@ -348,7 +349,7 @@ class Session:
 
     def _problem(self, call: Call, server: str, reply: Reply) -> SeatkeeperError:
         settings, at = self.settings, self._runtime.now().moment
-        error = problem_in(reply, server=server, at=at, product=settings.called, contact=settings.contact)
+        error = problem_in(reply, server=server, at=at, product=settings.name, contact=settings.contact)
         if is_final(reply) and error.problem is not None and self._memory.kept.pending == call:
             self._keep(pending=None, nonce=reply.headers.get("n-nonce", self._memory.kept.nonce))
         return error
@@ -359,6 +360,7 @@ class Session:
             case "activate":
                 granted = self._read(server, reply, ActivateAnswer)
                 lease = self._verified(call, server, sent_at, granted.lease, granted.certificate)
+                self._drawn = _without_used_up(self._drawn, granted.activation.features)
                 first = self.holding is None or self.holding.step != "activate"
                 self._granted(lease, granted.access_token, second_chance=first)
                 return granted
@@ -402,3 +404,9 @@ class Session:
 
     def _keep(self, **changes: object) -> None:
         self._memory.keep(structs.replace(self._memory.kept, **changes))
+
+
+def _without_used_up(drawn: Mapping[str, int], states: Sequence[FeatureState]) -> dict[str, int]:
+    """Leave out what a usage count has paid for: a seat that has to be taken anew must not pay twice."""
+    used_up = {state.key for state in states if state.type == "usageCount"}
+    return {key: amount for key, amount in drawn.items() if key not in used_up}

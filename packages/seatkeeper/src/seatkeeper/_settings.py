@@ -47,11 +47,6 @@ class Settings:
     client_key_file: str | None = None
     contact: str | None = None
 
-    @property
-    def called(self) -> str:
-        """What the product is called in front of people."""
-        return self.name or self.product
-
 
 @dataclass(frozen=True)
 class Given:

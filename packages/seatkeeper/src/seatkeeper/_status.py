@@ -24,6 +24,6 @@ def status_talk(settings: Settings, runtime: Runtime) -> Talk[StatusAnswer]:
         assert reply is not None
         at = runtime.now().moment
         if not reply.is_success:
-            raise problem_in(reply, server=server, at=at, product=settings.called, contact=settings.contact)
+            raise problem_in(reply, server=server, at=at, product=settings.name, contact=settings.contact)
         return read_answer(server, reply, StatusAnswer, at)
     raise unanswered(settings.servers, reasons)

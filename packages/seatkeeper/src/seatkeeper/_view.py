@@ -10,7 +10,7 @@ from seatkeeper._session import Session
 from seatkeeper._settings import Given, Settings, find_settings
 from seatkeeper._storage import memory_of
 from seatkeeper._talk import Runtime
-from seatkeeper.errors import SeatkeeperError
+from seatkeeper.errors import SeatkeeperError, SeatLost
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ class SeatView:
         Raises:
             SeatLost: it is not; the error says why.
         """
-        if self.state in {"lost", "returned"}:
+        if self.state == "returned":
+            raise SeatLost("the seat was given back")
+        if self.state == "lost":
             raise self._taken().loss()
 
     def _taken(self) -> Session:

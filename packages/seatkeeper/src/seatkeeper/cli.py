@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case _:
                 return _doctor(options)
     except errors.SeatkeeperError as error:
-        print(f"seat: {_friendly(error, options)}", file=sys.stderr)
+        print(f"seat: {error}", file=sys.stderr)
         return exit_code(error)
     except KeyboardInterrupt:
         return 130
@@ -123,30 +123,16 @@ def _holder_line(holder: "SeatHolder") -> str:
     return f"{holder.seat_name}  since {since}, lease ends {end} unless refreshed"
 
 
-def _friendly(error: errors.SeatkeeperError, options: argparse.Namespace) -> str:
-    """Give the error's text; a refusal names the product by the name people know, if the server tells it."""
-    if error.denial is None:
-        return str(error)
-    from seatkeeper._client import status_of
-    from seatkeeper._settings import find_settings
-
-    settings = find_settings(_given(options), trusting=False)
-    name = settings.name
-    if name is None:
-        try:
-            name = status_of(settings).product_name
-        except errors.SeatkeeperError:
-            name = settings.product
-    return errors.refusal_text(error.denial, product=name, server=error.server, at=error.at, contact=settings.contact)
-
-
 def _parser() -> argparse.ArgumentParser:
+    from importlib.metadata import version
+
     parser = argparse.ArgumentParser(
         prog="seat",
         description="Hold a network-licensed seat.",
         epilog=_ENVIRONMENT + "\nexample:\n  . ./acme.env; seat run -- ./app",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"seat {version('seatkeeper')}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|status|doctor")
     run = _verb(
         verbs, "run", "hold a seat while a command runs", "seat run --feature render=2 --on-loss term -- ./app input.dat"

@@ -118,7 +118,7 @@ def refusal_text(
     Times are shown in the reader's own time zone. `contact` is the setting SEATKEEPER_CONTACT: the vendor or whoever
     manages the licenses on this site.
     """
-    lines = [_headline(denial, product)]
+    lines = [_headline(denial, product or denial.product_name)]
     lines += [f"  {_holder_line(holder)}" for holder in denial.holders[:HOLDERS_SHOWN]]
     hidden = len(denial.holders) - HOLDERS_SHOWN if len(denial.holders) > HOLDERS_SHOWN else 0
     if hidden + denial.holders_more:

@@ -86,12 +86,12 @@ class FakeServer:
     @property
     def tenant(self) -> str:
         """The tenant's id."""
-        return self._api.tenant
+        return self._api.signer.tenant
 
     @property
     def product(self) -> str:
         """The product's id."""
-        return self._api.product
+        return self._api.signer.product
 
     @property
     def code(self) -> str:
@@ -101,7 +101,7 @@ class FakeServer:
     @property
     def public_key(self) -> str:
         """The root public key, to be pinned."""
-        return self._api.public_key
+        return self._api.signer.public_key
 
     @property
     def settings(self) -> dict[str, Any]:  # Any: the arguments of `seat` are of several types

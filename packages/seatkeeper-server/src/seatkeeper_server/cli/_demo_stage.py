@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ import msgspec
 from seatkeeper.protocol.documents import StatusAnswer
 
 PATIENCE: Final = 30.0  # seconds; how long anything in the story may take
+SETTINGS: Final = {"tenant": "tenantId", "product": "productId", "code": "activationCode", "public-key": "publicKey"}
 PROGRAM: Final = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -55,6 +56,7 @@ class Program:
 
     @property
     def is_alive(self) -> bool:
+        """Whether `seat run` is running."""
         return self.process.poll() is None
 
     def has_begun(self) -> bool:
@@ -68,6 +70,7 @@ class Program:
         return "" if self.is_alive else self.process.stderr.read().strip()
 
     def wait(self) -> int:
+        """Give the exit code of `seat run`, which is about to end."""
         return self.process.wait(PATIENCE)
 
     def end(self) -> int:
@@ -77,7 +80,7 @@ class Program:
 
     def kill(self) -> None:
         """Kill both at once, so that neither can give anything back."""
-        if self.is_alive:
+        with suppress(ProcessLookupError):  # neither lives any more
             os.killpg(self.process.pid, signal.SIGKILL)
         self.wait()
 
@@ -96,11 +99,12 @@ class Stage:
 
     @property
     def server_pid(self) -> int | None:
+        """The server's process id."""
         return self._server.pid if self._server is not None else None
 
     def start_server(self) -> None:
-        log = (self._directory / "server.log").open("a")
-        with log:
+        """Start the server, on the data and the port of its earlier life if it had one, and wait until it listens."""
+        with (self._directory / "server.log").open("a") as log:
             self._server = self._start("seatkeeper", "cloud", *self._data(), "--port", str(self._port), stderr=log)
         assert self._server.stdout is not None
         words = self._server.stdout.readline().split()
@@ -109,11 +113,13 @@ class Stage:
         self._port = int(self.url.rsplit(":", 1)[1])
 
     def kill_server(self) -> None:
+        """Kill the server, if it runs."""
         if self._server is not None:
             self._server.kill()
             self._server.wait(PATIENCE)
 
     def stop_server(self) -> int:
+        """Ask the server to stop, and give its exit code."""
         assert self._server is not None
         self._server.terminate()
         return self._server.wait(PATIENCE)
@@ -127,8 +133,7 @@ class Stage:
 
     def run(self, name: str) -> bool:
         """Have somebody start a program under `seat run`; tell whether it works."""
-        settings = {"server": self.url, "tenant": "tenantId", "product": "productId", "code": "activationCode"}
-        options = [f"--{option}={self.sold.get(key, key)}" for option, key in {**settings, "public-key": "publicKey"}.items()]
+        options = [f"--server={self.url}", *(f"--{option}={self.sold[key]}" for option, key in SETTINGS.items())]
         process = self._start("seat", "run", *options, "--", sys.executable, "-c", PROGRAM, user=name)
         self.programs[name] = Program(process)
         return self.programs[name].has_begun()
@@ -146,6 +151,7 @@ class Stage:
         return msgspec.json.decode(answer.content, type=StatusAnswer)
 
     def lease_end(self, name: str) -> datetime:
+        """Ask the server when somebody's lease ends."""
         ends = [holder.lease_expiry for holder in self.status().holders if holder.seat_name.startswith(f"{name}@")]
         check(len(ends) == 1, f"{name} has {len(ends)} seats, not one")
         return ends[0]
@@ -157,6 +163,7 @@ class Stage:
         return {holder["activationId"]: datetime.fromisoformat(holder["refreshedAt"]) for holder in holders}
 
     def end_everything(self) -> None:
+        """End every process that was started."""
         for program in self.programs.values():
             program.kill()
         self.kill_server()
@@ -184,6 +191,7 @@ class Stage:
 
 @contextmanager
 def opened(stage: Stage) -> Iterator[Stage]:
+    """Have a stage, on which nothing is left running at the end."""
     try:
         yield stage
     finally:

@@ -45,7 +45,7 @@ def end_with(error: Exception) -> int:
 def _exit_code(error: Exception) -> int | None:
     # Imported here, so that `seatkeeper --help` doesn't wait for the whole server.
     from seatkeeper_server.apps.serving import CannotServe
-    from seatkeeper_server.keys import SealKeyError
+    from seatkeeper_server.sealing import SealKeyError
     from seatkeeper_server.service.catalogue import CannotDo
     from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
     from seatkeeper_server.store.locking import DirectoryInUse

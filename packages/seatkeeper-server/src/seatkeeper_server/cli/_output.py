@@ -13,13 +13,11 @@ def print_json(value: object, *, line: bool = False) -> None:
     print(json.dumps(value, indent=None if line else 2, ensure_ascii=False), flush=line)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), title: str = "") -> None:
-    """Print rows under columns; those named in `right` are numbers."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), whole: str = "") -> None:
+    """Print rows under columns. Those in `right` are numbers; `whole` is one to be copied from, never broken into lines."""
     if sys.stdout.isatty():
-        _print_rich(columns, rows, right, title)
+        _print_rich(columns, rows, right, whole)
         return
-    if title:
-        print(title)
     widths = [max(len(row[at]) for row in [columns, *rows]) for at in range(len(columns))]
     for row in [columns, *rows]:
         cells = [
@@ -29,15 +27,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
         print("  ".join(cells).rstrip())
 
 
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], title: str) -> None:
-    from rich import box
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], whole: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", title_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name == whole)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # a name may look like markup
     Console().print(table)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from seatkeeper.protocol import ids
 from seatkeeper_server.apps.reading import Reader
 from seatkeeper_server.cli._failures import Unusable, wrong_values_told
-from seatkeeper_server.keys import SealKey, SealKeyError
+from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service.timekeeping import clerk_now
 from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.catalogue import Catalogue

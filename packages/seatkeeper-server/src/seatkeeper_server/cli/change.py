@@ -36,8 +36,8 @@ def change(
         print_json(_as_data(changed))
     elif changed.going:
         print(
-            f"{changed.entitlement_id}: {number(changed.seats)} seats, until {day(changed.until)};"
-            f" {changed.going} holders lose their seat at their next refresh, and count until their leases have ended"
+            f"{changed.entitlement_id}: seats {number(changed.seats)}, until {day(changed.until)}; holders to go:"
+            f" {changed.going}, each at its next refresh (its place counts until its lease has ended)"
         )
 
 

@@ -52,12 +52,12 @@ def demo(
 ) -> int:
     """Watch seats being taken, refused, lost and won back: real processes, about 20 seconds. Exit code 1 if a step fails."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, so that nothing is left running
-    narrator = _Narrator() if not json else _JsonNarrator()
+    narrator = _ForPrograms() if json else _ForPeople()
     directory = Path(tempfile.mkdtemp(prefix="seatkeeper-demo-"))
     began = time.monotonic()
     try:
         with opened(Stage(directory, port, narrator.meanwhile)) as stage:
-            ok = all(narrator.step(name, lambda act=act: act(stage)) for name, act in STORY)  # type: ignore[misc]
+            ok = narrator.story(stage)
         kept = f" The data is kept: seatkeeper log --data {directory / 'data'}" if keep else ""
         narrator.end(ok=ok, seconds=time.monotonic() - began, kept=kept)
         return DONE if ok else REFUSED
@@ -195,50 +195,61 @@ def _moment(moment: datetime) -> str:
 
 
 class _Narrator:
-    """Tells the story to people; on a terminal also what is being waited for."""
+    """Has the steps done one after the other and tells how each went; how it sounds is left to `tell` and `meanwhile`."""
+
+    def story(self, stage: Stage) -> bool:
+        """Tell the story up to its end, or up to the first step that did not come about; tell whether all did."""
+        return all(self._step(name, stage, act) for name, act in STORY)
+
+    def end(self, *, ok: bool, seconds: float, kept: str) -> None:
+        """Tell how it went altogether."""
+        verdict = "All as told" if ok else "NOT as told"
+        self.tell("end", Told(f"{verdict}, in {seconds:.0f} s.{kept}"), ok=ok, seconds=seconds)
+
+    def meanwhile(self, text: str) -> None:
+        """Show what is being waited for."""
+
+    def tell(self, name: str, told: Told, *, ok: bool, seconds: float) -> None:
+        """Tell one step."""
+        raise NotImplementedError
+
+    def _step(self, name: str, stage: Stage, act: Callable[[Stage], Told]) -> bool:
+        began = time.monotonic()
+        self.meanwhile(name.replace("-", " "))
+        try:
+            told, ok = act(stage), True
+        except (NotAsTold, OSError, subprocess.TimeoutExpired, httpx2.HTTPError) as error:
+            told, ok = Told(f"{name}: {error}"), False
+        self.tell(name, told, ok=ok, seconds=time.monotonic() - began)
+        return ok
+
+
+class _ForPeople(_Narrator):
+    """A line for each step; on a terminal also what is being waited for."""
 
     def __init__(self) -> None:
         from rich.console import Console
 
         self._console = Console(highlight=False, soft_wrap=True)
-        self._status = self._console.status("")
+        self._waiting = self._console.status("")
+        self._console.print(
+            f"A server, {SEATS} seats, four programs, two crashes: real processes, about 20 seconds.", style="bold"
+        )
 
-    def step(self, name: str, act: Callable[[], Told]) -> bool:
-        """Have a step done, and tell how it went."""
-        began = time.monotonic()
-        self.meanwhile(name.replace("-", " "))
-        self._status.start()
-        try:
-            told, ok = act(), True
-        except (NotAsTold, OSError, subprocess.TimeoutExpired, httpx2.HTTPError) as error:
-            told, ok = Told(f"{name}: {error}"), False
-        finally:
-            self._status.stop()
-        self.tell(name, told, ok=ok, seconds=time.monotonic() - began)
-        return ok
+    def meanwhile(self, text: str) -> None:
+        self._waiting.update(f"[dim]{text} …[/]")
+        self._waiting.start()
 
     def tell(self, name: str, told: Told, *, ok: bool, seconds: float) -> None:
-        """Tell one step in one line."""
         from rich.text import Text
 
+        self._waiting.stop()
         mark = Text("✓" if ok else "✗", style="green" if ok else "bold red")
         self._console.print(mark, Text(f"{seconds:4.1f} s", style="dim"), Text(told.text))
 
-    def meanwhile(self, text: str) -> None:
-        """Show what is being waited for."""
-        self._status.update(f"[dim]{text} …[/]")
 
-    def end(self, *, ok: bool, seconds: float, kept: str) -> None:
-        """Tell how it went altogether."""
-        verdict = "All as told" if ok else "NOT as told"
-        self.tell("end", Told(f"{verdict}, in {seconds:.0f} s.{kept}", {}), ok=ok, seconds=seconds)
-
-
-class _JsonNarrator(_Narrator):
-    """Tells the same to programs, an object a line."""
+class _ForPrograms(_Narrator):
+    """An object for each step, on a line of its own."""
 
     def tell(self, name: str, told: Told, *, ok: bool, seconds: float) -> None:
         print_json({"step": name, "ok": ok, "seconds": round(seconds, 2), "text": told.text, "data": told.data}, line=True)
-
-    def meanwhile(self, text: str) -> None:
-        pass

@@ -13,7 +13,8 @@ from seatkeeper_server.cli._options import Data, Json
 from seatkeeper_server.cli._output import clock, day, print_json, print_table
 from seatkeeper_server.cli._place import Desk, Place, opened
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
-from seatkeeper_server.keys import CURRENT, SIGNING, SealKeyError, TenantKeys
+from seatkeeper_server.keys import CURRENT, SIGNING, TenantKeys
+from seatkeeper_server.sealing import SealKeyError
 from seatkeeper_server.service.catalogue import Tenant
 from seatkeeper_server.store.health import examine
 

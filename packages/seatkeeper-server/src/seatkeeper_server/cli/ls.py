@@ -17,7 +17,7 @@ def ls(*, data: Data = None, json: Json = False) -> None:
         print("Nothing has been sold yet: see `seatkeeper sell --help`.")
     else:
         columns = ("entitlement", "customer", "product", "seats", "used", "status", "end")
-        print_table(columns, [_row(one) for one in found], right=("seats", "used"))
+        print_table(columns, [_row(one) for one in found], right=("seats", "used"), whole="entitlement")
 
 
 def _row(one: Overview) -> list[str]:

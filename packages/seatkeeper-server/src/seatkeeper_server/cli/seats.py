@@ -52,7 +52,7 @@ def _print_one(one: Occupation) -> None:
     )
     if one.occupants:
         columns = ("holder", "state", "since", "lease ends", "features", "activation")
-        print_table(columns, [_row(occupant) for occupant in one.occupants])
+        print_table(columns, [_row(occupant) for occupant in one.occupants], whole="activation")
 
 
 def _feature_text(tally: Tally) -> str:

@@ -11,8 +11,8 @@ from datetime import timedelta
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _NAMES = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
-_WRITTEN = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
-_LONGEST = timedelta(days=36_500)
+_WRITTEN = re.compile(r"(\d{1,12})([smhd])", re.ASCII)
+_LONGEST = 36_500 * 86_400  # seconds: a century
 
 
 def read_interval(text: str) -> timedelta:
@@ -24,10 +24,10 @@ def read_interval(text: str) -> timedelta:
     match = _WRITTEN.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no interval: write a whole number and a unit, such as 90s, 15m, 12h or 30d")
-    interval = timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-    if interval > _LONGEST:
+    seconds = int(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST:
         raise ValueError(f"{text!r} is longer than a century")
-    return interval
+    return timedelta(seconds=seconds)
 
 
 def written(interval: timedelta) -> str:

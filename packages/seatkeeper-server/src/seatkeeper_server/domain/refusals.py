@@ -31,6 +31,10 @@ class Window:
         """Tell whether another refusal now would be counted here."""
         return now < self.since + WINDOW
 
+    def counting(self, now: datetime) -> "Window":
+        """Give the window after one more refusal."""
+        return Window(self.holder, self.denial_id, self.rule, self.since, now, self.count + 1)
+
     def closed(self) -> list[Fact]:
         """Give the fact that says how many refusals were counted; none if it was only the first."""
         if not self.count:
@@ -81,7 +85,7 @@ def note(denied: Denied, earlier: Window | None, flood: Flood, now: datetime, ne
         and earlier.is_open(now)
         and (earlier.rule == denied.rule or earlier.holder == THE_FLOOD or flood.is_over)
     ):
-        return Noted(replace(earlier, count=earlier.count + 1, until=now), [], flood)
+        return Noted(earlier.counting(now), [], flood)
     facts = earlier.closed() if earlier is not None else []
     if flood.is_over:
         return Noted(Window(THE_FLOOD, new_id, denied.rule, now, now, 1), facts, flood)

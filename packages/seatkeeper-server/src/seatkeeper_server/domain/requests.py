@@ -15,12 +15,13 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class ShownLease:
-    """A lease that a client showed, its signature checked: the last one it got."""
+    """A lease that a client showed, its signature checked: the last one it got, and for which activation (None: this one)."""
 
     sequence: int
     generation: int
     rights: Mapping[str, int]
     expires_at: datetime
+    activation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Whether the server lives and whether it is of use: /livez, /readyz, and /health/ready, which is /readyz by another name.
 
 Alive means that this process answers; to start it anew helps only if it doesn't. Ready means that a request would be served:
-the server is not stopping, and the database has not failed in the last seconds. It becomes ready again by time alone, since a
-load balancer that has turned away sends nothing that could succeed.
+the database has not failed in the last seconds. It becomes ready again by time alone, since a load balancer that has turned
+away sends nothing that could succeed. A server that stops need not say so: its door is closed.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,7 @@ class Health:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._stopping = False
         self._failed_at: float | None = None
-
-    def stop(self) -> None:
-        """From now on the server finishes what is under way and takes nothing new."""
-        self._stopping = True
 
     def storage_failed(self) -> None:
         """The database has just failed."""
@@ -34,8 +29,6 @@ class Health:
     @property
     def trouble(self) -> str | None:
         """Why a request would not be served; None if it would."""
-        if self._stopping:
-            return "The server is stopping."
         if self._failed_at is not None and self._clock() - self._failed_at < TROUBLE_LASTS:
             return "The database has just failed."
         return None

@@ -5,6 +5,7 @@ answer nor in the time it takes.
 """
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from math import ceil
@@ -71,7 +72,8 @@ def code_of(document: Credentialed) -> str | None:
 
 def hint_of(code: str) -> str:
     """Give the part of a code that facts and logs may show: the last four characters, nothing of a short one."""
-    return codes.last_four(code) if len(codes.canonical(code)) >= HINT_FROM else ""
+    plain = codes.canonical(code)
+    return plain[-4:] if len(plain) >= HINT_FROM else ""
 
 
 def holder_of(request: Request, keyring: Keyring) -> tuple[TenantKeys, TokenClaims]:
@@ -116,13 +118,17 @@ def key_of(request: Request, credential: str, client_nonce: str | None = None) -
         given = client_nonce
     elif _IDEMPOTENCY_KEY.match(given) is None:
         reject_field("Idempotency-Key", "At least 22 characters (128 random bits) of A-Z, a-z, 0-9, '-' and '_'.")
-    scope = f"{credential}\0{request.method} {request.path}"
-    return Key(_hash(scope.encode()), _hash(given.encode()), _hash(request.body))
+    return Key(_scope(credential, request.method, request.path), _hash(given.encode()), _hash(request.body))
 
 
 def fingerprint_of(request: Request) -> bytes:
     """Give what tells requests apart that may be repeated under one nonce: method, path and body."""
     return sha256(b"%b %b\0%b" % (request.method.encode(), request.path.encode(), request.body)).digest()
+
+
+@lru_cache(maxsize=1024)  # a customer's programs share one credential; what is kept here is no secret
+def _scope(credential: str, method: str, path: str) -> str:
+    return _hash(f"{credential}\0{method} {path}".encode())
 
 
 def _hash(text: bytes) -> str:

@@ -217,9 +217,9 @@ async def status(front: Front, request: Request) -> Answer:
 def _unknown(front: Front, request: Request, hint: str) -> Answer:
     """Turn away credentials that nobody knows; see `Failures` for why only now."""
     wait = front.failures.count(request.address)
-    log.info("credentials.unknown", tenant=request.tenant_id, code_ends=hint, address=request.address, limited=wait is not None)
     if wait is not None:
-        return problem_answer("rate.limited", headers=[retry_after(wait)])
+        return problem_answer("rate.limited", headers=[retry_after(wait)])  # not logged: a flood must not fill the disk
+    log.info("credentials.unknown", tenant=request.tenant_id, code_ends=hint, address=request.address)
     return problem_answer("credentials.unknown")
 
 

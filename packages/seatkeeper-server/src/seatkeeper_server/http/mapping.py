@@ -4,8 +4,8 @@ A lease's end is told as it is signed: never beyond the end of the entitlement a
 no sentence says "free at": a lease that ends is an end only if it isn't refreshed.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from seatkeeper.protocol.documents import (
@@ -22,7 +22,7 @@ from seatkeeper.protocol.problems import PROBLEMS
 from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.holdings import Holding, State
 from seatkeeper_server.domain.terms import SEAT, Kind, Terms
-from seatkeeper_server.service.calls import HolderView, PoolStatus, Refusal, Served
+from seatkeeper_server.service.calls import Occupancy, PoolStatus, Refusal, Served
 
 # --- a seat, as its holder sees it ---------------------------------------------------------------------------------
 
@@ -98,13 +98,14 @@ def status_answer(status: PoolStatus) -> StatusAnswer:
         free=seats.free,
         overdraft=seats.overdrawn,
         line=0,
-        holders=_holders(status.occupancy.holders),
+        holders=_holders(status.occupancy),
         next_free_by=status.occupancy.next_free_by,
     )
 
 
-def _holders(views: Iterable[HolderView]) -> list[SeatHolder]:
-    return [SeatHolder(seat_name=view.name, since=view.since, lease_expiry=view.lease_ends_at) for view in views]
+@lru_cache(maxsize=16)  # as many batches as may be waiting to be answered; the list is only read
+def _holders(occupancy: Occupancy) -> list[SeatHolder]:
+    return [SeatHolder(seat_name=view.name, since=view.since, lease_expiry=view.lease_ends_at) for view in occupancy.holders]
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------
@@ -120,7 +121,8 @@ def denial_of(refusal: Refusal, contact: str | None) -> Denial:
         overdraft=refusal.overdraft,
         line=0,
         feature=refusal.feature or None,
-        holders=_holders(refusal.occupancy.holders),
+        product_name=refusal.product_name,
+        holders=_holders(refusal.occupancy),
         holders_more=refusal.occupancy.more,
         next_free_by=refusal.occupancy.next_free_by,
         remedies=_remedies(refusal.rule, contact),
@@ -136,9 +138,14 @@ def sentence_for(problem: str, refusal: Refusal) -> str:
             what = f"Not enough of {refusal.feature} is left in {refusal.product_name}: {_how_full(refusal)} taken."
         case _:
             return f"{refusal.product_name}: {PROBLEMS[problem].title}"
-    end = refusal.occupancy.next_free_by
     lead = "It was not held any more, and no place is left. " if problem == "seat.gone" else ""
-    return f"{lead}{what}" + ("" if end is None else f" The earliest lease ends at {_clock(end)} unless it is refreshed.")
+    return f"{lead}{what}{_earliest_end(refusal.occupancy)}"
+
+
+@lru_cache(maxsize=16)
+def _earliest_end(occupancy: Occupancy) -> str:
+    end = occupancy.next_free_by
+    return "" if end is None else f" The earliest lease ends at {_clock(end)} unless it is refreshed."
 
 
 def _how_full(refusal: Refusal) -> str:
@@ -147,7 +154,7 @@ def _how_full(refusal: Refusal) -> str:
 
 
 def _clock(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'seconds')} UTC"
 
 
 _WAIT: Final = Remedy(
@@ -161,6 +168,7 @@ _POINT: Final = Remedy(kind="point", text="Point the program at the local licens
 _RENEW: Final = Remedy(kind="renew", text="Renew the entitlement.")
 
 
+@lru_cache(maxsize=256)
 def _remedies(rule: str, contact: str | None) -> list[Remedy]:
     ask = Remedy(kind="contact", text=f"Ask {contact or 'the vendor of this program'}.")
     match rule:

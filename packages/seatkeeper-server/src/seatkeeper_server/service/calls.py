@@ -158,9 +158,12 @@ class HolderView:
     lease_ends_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Occupancy:
-    """Who is in a pool: at most twenty by name, how many more, and the earliest moment a place comes back if not refreshed."""
+    """Who is in a pool: at most twenty by name, how many more, and the earliest moment a place comes back if not refreshed.
+
+    All refusals of a batch share one, so it is told apart by identity: what it is turned into need be made only once.
+    """
 
     holders: list[HolderView]
     more: int

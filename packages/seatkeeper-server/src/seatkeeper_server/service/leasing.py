@@ -436,9 +436,10 @@ class _Batch:
 
     def _denial_id(self) -> str:
         number = int.from_bytes(self.leasing.random(4), "big")
-        return "D-" + "".join(ALPHABET[(number >> shift) & 31] for shift in range(0, 30, 5))
+        return f"D-{_TWO[number & 1023]}{_TWO[number >> 10 & 1023]}{_TWO[number >> 20 & 1023]}"
 
 
+_TWO = [low + high for high in ALPHABET for low in ALPHABET]  # ten bits as two characters
 _EMPTY = Occupancy(holders=[], more=0, next_free_by=None)
 
 

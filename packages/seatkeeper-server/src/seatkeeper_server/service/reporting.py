@@ -5,6 +5,7 @@ calendar's, by which an entitlement ends. What time has ended although no server
 that is what the next request would find.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -87,27 +88,25 @@ class Occupation:
 
 def overviews(catalogue: Catalogue, now: datetime, today: datetime) -> list[Overview]:
     """Give every entitlement in a line."""
-    return [_overview(catalogue, bought, now, today) for bought in catalogue.bought()]
+    bought = catalogue.bought()
+    overdue = set(catalogue.tx.pools_with_due(now, len(bought)))  # few at a time: one question for all, one more for each
+    return [_overview(one, catalogue.ended(one.key, now) if one.key in overdue else {}, now, today) for one in bought]
 
 
 def occupations(catalogue: Catalogue, entitlement_id: str | None, now: datetime, today: datetime) -> list[Occupation]:
     """Give who is in the pools: in all of them, or in one entitlement's."""
-    return [
-        _occupation(catalogue, _overview(catalogue, bought, now, today), now)
-        for bought in catalogue.bought(entitlement_id=entitlement_id)
-    ]
+    return [_occupation(catalogue, bought, now, today) for bought in catalogue.bought(entitlement_id=entitlement_id)]
 
 
-def _overview(catalogue: Catalogue, bought: Bought, now: datetime, today: datetime) -> Overview:
-    ended = catalogue.ended(bought.key, now)
+def _overview(bought: Bought, ended: Mapping[str, int], now: datetime, today: datetime) -> Overview:
     used = bought.pool.seats.used - ended.get(SEAT, 0)
     return Overview(bought=bought, used=used, standing=bought.pool.terms.standing(max(now, today)))
 
 
-def _occupation(catalogue: Catalogue, overview: Overview, now: datetime) -> Occupation:
-    bought = overview.bought
+def _occupation(catalogue: Catalogue, bought: Bought, now: datetime, today: datetime) -> Occupation:
     places = catalogue.places(bought.key, now - LAPSED_SHOWN)
     ended = returnable(bought.pool.tallies, catalogue.ended(bought.key, now))
+    overview = _overview(bought, ended, now, today)
     occupants = [
         Occupant(place=place, condition=condition(place.holding, bought.pool.terms, now), counts=_counts(place.holding, now))
         for place in places

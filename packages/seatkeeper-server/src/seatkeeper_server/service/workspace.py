@@ -150,8 +150,8 @@ class Workspace:
     def _settle(self, key: PoolKey, own: HoldingRecord | None, who: Who) -> Pool:
         pool = self._counters[key]
         if own is None:
-            return replace(pool, holdings=_NONE)
-        pool = replace(pool, holdings={own.holding.key: own.holding})
+            return pool.seeing(_NONE) if pool.holdings else pool
+        pool = pool.seeing({own.holding.key: own.holding})
         if not own.holding.is_due(self.now):
             return pool
         after, facts = settle(pool, self.now)
@@ -221,15 +221,18 @@ class Workspace:
     def note_refusal(self, key: PoolKey, denied: Denied, who: Who, new_id: str) -> str:
         """Write a refusal down, or count it; the id under which it can be quoted. Windows must have been loaded."""
         known = self.holders.get((*key, who.seat_id))
-        flood = self._flood(key).at(self.now)
+        before = self._flood(key)
+        flood = before.at(self.now)
         earlier = self.windows.get((key, known.number)) if known else None
         if flood.is_over and not (earlier and earlier.is_open(self.now) and earlier.rule == denied.rule):
             earlier = self.windows.get((key, THE_FLOOD))
         number = known.number if known else self._next_number(key)
-        noted = note(replace(denied, holder=number), earlier, flood, self.now, new_id)
+        denied = denied if denied.holder == number else replace(denied, holder=number)
+        noted = note(denied, earlier, flood, self.now, new_id)
         if any(isinstance(fact, Denied) for fact in noted.facts):
             self._register(key, number, who, known)
-        self._set_flood(key, noted.flood)
+        if noted.flood is not before:
+            self._set_flood(key, noted.flood)
         for fact in noted.facts:
             self.write(key, fact)
         self.windows[key, noted.window.holder] = noted.window

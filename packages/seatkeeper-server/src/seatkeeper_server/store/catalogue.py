@@ -132,7 +132,7 @@ class Catalogue:
 
     def database_id(self) -> str:
         """Give the id of this database, which every lease names as its issuer."""
-        return str(self._tx.query("database_of")[0][0])
+        return str(self._tx.query("history")[0][0])
 
     def product(self, tenant_id: str, name: str, new_id: str, now: datetime) -> str:
         """Give the id of the product of that name; add it under the new id if there is none."""

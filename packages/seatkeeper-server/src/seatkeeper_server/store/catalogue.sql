@@ -1,11 +1,5 @@
 -- What is sold, and what people and reports ask about it. The same on every database.
 
--- database_of: Which database and history this is, for those who sell.
-SELECT database_id, epoch FROM history;
-
--- schema_steps: The steps of the schema that were applied.
-SELECT number, name, applied_at FROM migration ORDER BY number;
-
 -- vendors: Every tenant with its name, whom to ask, and its own chain of facts.
 SELECT tenant_id, name, contact, created_at, facts, head FROM tenant ORDER BY name;
 

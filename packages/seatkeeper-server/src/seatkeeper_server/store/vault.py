@@ -7,7 +7,8 @@ sealing key reads neither keys nor codes.
 import os
 from datetime import datetime
 
-from seatkeeper_server.keys import Random, SealKey, TenantKeys, new_tenant_keys
+from seatkeeper_server.keys import Random, TenantKeys, new_tenant_keys
+from seatkeeper_server.sealing import SealKey
 from seatkeeper_server.service.catalogue import SealedCode
 from seatkeeper_server.store.catalogue import Catalogue
 

@@ -307,6 +307,7 @@ class Denial(Wire, frozen=True, kw_only=True, omit_defaults=True):
     overdraft: int
     line: int
     feature: str | None = None
+    product_name: str | None = None
     holders: list[SeatHolder] = []
     holders_more: int = 0
     next_free_by: datetime | None = None

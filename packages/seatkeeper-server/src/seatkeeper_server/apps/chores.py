@@ -1,0 +1,74 @@
+"""What a running server does on the side: renews keys before they wear out, and tidies. In a thread, in short transactions.
+
+Nothing is served late or wrongly while a chore waits: a key is renewed when a third of its year is left, and what is tidied
+is of no use to anybody. So trouble is logged, and the chore is done the next time.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event, Thread
+
+import structlog
+
+from seatkeeper_server.keys import renewed_signing_key
+from seatkeeper_server.sealing import SealKey
+from seatkeeper_server.service.tidying import Tidying
+from seatkeeper_server.store.catalogue import Catalogue
+from seatkeeper_server.store.pruning import Pruning
+from seatkeeper_server.store.sqlite import SqliteStore
+
+EVERY = timedelta(minutes=1)
+
+log = structlog.get_logger("seatkeeper.chores")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chores:
+    """The chores of one server."""
+
+    store: SqliteStore
+    seal: SealKey
+    database_id: str
+    tidying: Tidying
+    now: Callable[[], datetime]
+
+    def renew_keys(self) -> None:
+        """Renew every signing key of which less than a third of its validity is left."""
+        with self.store.transaction() as tx:
+            catalogue = Catalogue(tx)
+            for tenant in catalogue.tenants():
+                kept = catalogue.keys(tenant.tenant_id)
+                new = renewed_signing_key(kept, database_id=self.database_id, seal=self.seal, now=self.now(), random=os.urandom)
+                for row in new:
+                    catalogue.add_key(row)
+                    log.info("key.renewed", tenant=tenant.tenant_id, kid=row.kid, state=row.state)
+
+    def tidy(self, over: Event) -> None:
+        """Tidy until nothing is left to do, step by step, so that the desk gets its turn in between."""
+        more = True
+        while more and not over.is_set():
+            with self.store.transaction() as tx:
+                more = self.tidying.step(Pruning(tx), self.now())
+
+    @contextmanager
+    def being_done(self) -> Iterator[None]:
+        """Do the chores every minute, as long as the block lasts."""
+        over = Event()
+        thread = Thread(target=self._run, args=(over,), name="chores", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _run(self, over: Event) -> None:
+        while not over.wait(EVERY.total_seconds()):
+            try:
+                self.renew_keys()
+                self.tidy(over)
+            except Exception as error:
+                log.warning("chores.put_off", reason=str(error), exc_info=error)

@@ -1,0 +1,89 @@
+"""The fake server's keys: a root, a signing key it certified, and a secret for access tokens. Made anew for each server."""
+
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import json
+
+from seatkeeper._fake_pool import Place, Rejection
+from seatkeeper.protocol import ids
+from seatkeeper.protocol.documents import CertificateClaims, LeaseClaims
+from seatkeeper.protocol.envelopes import CERTIFICATE, LEASE, key_id, public_key_text, sign
+
+YEAR = 365 * 86_400
+_TOKEN = re.compile(r"Bearer (act_[A-Za-z0-9_-]{22})\.(\d{1,18})\.([A-Za-z0-9_-]+)")
+
+
+class Signer:
+    """Signs for one product of one tenant; the ids are those that leases carry."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.tenant, self.product = new_id(ids.TENANT), new_id(ids.PRODUCT)
+        self.edition, self.entitlement, self.database = new_id(ids.EDITION), new_id(ids.ENTITLEMENT), new_id(ids.DATABASE)
+        self.root = Ed25519PrivateKey.generate()
+        self.sequence = 0
+        self._now = now
+        self._secret = secrets.token_bytes(32)
+        self.rotate()
+
+    @property
+    def public_key(self) -> str:
+        return public_key_text(self.root.public_key())
+
+    def rotate(self) -> None:
+        """Sign with a new key from now on, certified by the root."""
+        self._key = Ed25519PrivateKey.generate()
+        now, signer = self._now(), self._key.public_key()
+        claims = CertificateClaims(
+            tid=self.tenant,
+            iss=self.database,
+            kid=key_id(signer),
+            key=public_key_text(signer),
+            iat=now,
+            nbf=now - 60,
+            exp=now + 10 * YEAR,
+        )
+        self.certificate = sign(json.encode(claims), typ=CERTIFICATE, kid=key_id(self.root.public_key()), key=self.root)
+
+    def lease(self, place: Place, features: dict[str, int], client_nonce: str | None) -> str:
+        """Sign what a place may do until its stored end."""
+        self.sequence += 1
+        claims = LeaseClaims(
+            iss=self.database,
+            tid=self.tenant,
+            prd=self.product,
+            edn=self.edition,
+            ent=self.entitlement,
+            act=place.activation_id,
+            gen=place.generation,
+            sub=place.seat_id,
+            feat=features,
+            iat=self._now(),
+            exp=place.expires_at,
+            epo=1,
+            seq=self.sequence,
+            nonce=client_nonce,
+        )
+        return sign(json.encode(claims), typ=LEASE, kid=key_id(self._key.public_key()), key=self._key)
+
+    def token(self, place: Place) -> str:
+        """Give the access token of a place's present generation."""
+        return f"{place.activation_id}.{place.generation}.{self._mac(place.activation_id, place.generation)}"
+
+    def read_token(self, authorization: str) -> tuple[str, int]:
+        """Give the activation and generation that a token names; nothing is looked up for a wrong one."""
+        found = _TOKEN.fullmatch(authorization)
+        if found is None or not hmac.compare_digest(found[3], self._mac(found[1], int(found[2]))):
+            raise Rejection("token.invalid")
+        return found[1], int(found[2])
+
+    def _mac(self, activation_id: str, generation: int) -> str:
+        return ids.b64url(hmac.digest(self._secret, f"{activation_id}.{generation}".encode(), "sha256"))
+
+
+def new_id(prefix: str) -> str:
+    """Give a random id with a prefix."""
+    return ids.make_id(prefix, secrets.token_bytes(ids.RANDOM_BYTES))

@@ -1,0 +1,1 @@
+"""Journeys: real servers as processes, real programs, real signals, real disks."""

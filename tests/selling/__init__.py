@@ -1,0 +1,1 @@
+"""Selling, and what people may do with what was sold."""
