@@ -5,15 +5,19 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from seatkeeper.protocol import envelopes
 from seatkeeper_server.domain.terms import Kind, Right
 from seatkeeper_server.service import verifying
 from seatkeeper_server.service.calls import Verb
+from seatkeeper_server.service.tidying import CHECKPOINT, ChainIsBroken, Tidying, proven
 from seatkeeper_server.service.verifying import Result, Verified
 from seatkeeper_server.store.catalogue import Catalogue
+from seatkeeper_server.store.pruning import Pruning
 from seatkeeper_server.store.sqlite import SqliteStore
 from tests.selling.conftest import books, granted, take
-from tests.support.house import House, activate, held, make_house
+from tests.support.house import TENANT, House, activate, held, make_house
 
 
 def verify(house: House) -> Verified:
@@ -84,3 +88,61 @@ def test_every_tampering_is_found_and_named(lived_in: House, tampering: str, sai
 
     assert not found.holds
     assert any(re.search(said, one.what) for one in found.breaks), found.breaks
+
+
+# --- behind a checkpoint -------------------------------------------------------------------------------------------
+
+
+def prune(house: House, key: Ed25519PrivateKey) -> None:
+    """Prune everything that has happened so far, behind checkpoints signed by a key that the tenant is known to have."""
+    kid = envelopes.key_id(key.public_key())
+    tidying = Tidying(lambda _, payload: envelopes.sign(payload, typ=CHECKPOINT, kid=kid, key=key), timedelta(0))
+    with house.store.transaction() as tx:
+        tx._connection.execute(
+            "INSERT OR REPLACE INTO tenant_key VALUES (?, 'signing', ?, 'current', ?, x'00', NULL, 0, NULL)",
+            (TENANT, kid, envelopes.public_key_text(key.public_key())),
+        )
+    house.clock.pass_(timedelta(seconds=1))
+    for _ in range(10):
+        with house.store.transaction() as tx:
+            tidying.step(Pruning(tx), house.clock.now())
+
+
+def test_a_pruned_chain_verifies_from_its_checkpoint(lived_in: House) -> None:
+    """What was pruned is known by its signed sums; what came after is walked fact by fact."""
+    prune(lived_in, Ed25519PrivateKey.generate())
+    granted(lived_in, activate("new", features={"render": 1}))
+    found = verify(lived_in)
+
+    assert found.breaks == []
+    assert found.facts == 1
+
+
+@pytest.mark.parametrize(
+    ("tampering", "said"),
+    [
+        ("UPDATE checkpoint SET signed = signed || 'A'", "not to be believed"),
+        ("UPDATE tenant_key SET kid = 'other' WHERE purpose = 'signing'", "not to be believed"),
+        ("UPDATE checkpoint SET number = number - 1; DELETE FROM checkpoint", "fact 1 is missing"),
+    ],
+)
+def test_a_checkpoint_that_was_touched_is_found_out(lived_in: House, tampering: str, said: str) -> None:
+    """A changed signature, a key the tenant never had, a checkpoint taken away."""
+    prune(lived_in, Ed25519PrivateKey.generate())
+    granted(lived_in, activate("new"))
+    with lived_in.store.transaction() as tx:
+        for statement in tampering.split(";"):
+            tx._connection.execute(statement)
+
+    assert any(said in each.what for each in verify(lived_in).breaks)
+
+
+def test_a_checkpoint_of_another_chain_is_not_believed(lived_in: House) -> None:
+    """One chain's sums can't stand for another's."""
+    key = Ed25519PrivateKey.generate()
+    prune(lived_in, key)
+    with lived_in.store.transaction() as tx:
+        signed = tx._connection.execute("SELECT signed FROM checkpoint").fetchone()[0]
+
+    with pytest.raises(ChainIsBroken, match="another chain"):
+        proven(signed, (TENANT, "ent_other"), {envelopes.key_id(key.public_key()): envelopes.public_key_text(key.public_key())})

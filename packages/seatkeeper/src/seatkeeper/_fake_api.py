@@ -85,7 +85,7 @@ class Api:
         try:
             route = self._routes.get((request.method, request.path))
             if route is None:
-                raise Rejection("notFound")
+                return self._nowhere(request.path)
             if len(request.body) > MAX_BODY_BYTES:
                 raise Rejection("body.tooLarge")
             if request.headers.get("n-tenantid") != self.signer.tenant:
@@ -98,14 +98,18 @@ class Api:
         except DecodeError:
             return _problem("body.unparsable")
 
+    def _nowhere(self, path: str) -> Reply:
+        allowed = ", ".join(method for method, known in self._routes if known == path)
+        if not allowed:
+            return _problem("notFound")
+        answer = _problem("notFound", f"this path answers to {allowed} only")
+        return Reply(405, {**answer.headers, "allow": allowed}, answer.body)
+
     # --- taking and keeping a seat ---------------------------------------------------------------------------------
 
     def _activate(self, request: Request) -> Reply:
         asked = _read(request, ActivateRequest)
-        credentials = asked.activation_credentials
-        self._require_code(
-            asked.product_id, credentials.code if isinstance(credentials, CodeCredentials) else asked.activation_code
-        )
+        self._require_code(asked)
         key = request.headers.get("idempotency-key") or asked.client_nonce
         again = self._repeated(key, request)
         if again is not None:
@@ -179,10 +183,7 @@ class Api:
 
     def _status(self, request: Request) -> Reply:
         asked, now = _read(request, StatusRequest), self.now()
-        credentials = asked.activation_credentials
-        self._require_code(
-            asked.product_id, credentials.code if isinstance(credentials, CodeCredentials) else asked.activation_code
-        )
+        self._require_code(asked)
         used = self.pool.used(now)
         answer = StatusAnswer(
             product_id=self.signer.product,
@@ -316,8 +317,12 @@ class Api:
         place = self.pool.by_activation(activation_id)
         return place if place is not None and place.generation == generation and place.is_held(self.now()) else None
 
-    def _require_code(self, product: str, code: str | None) -> None:
-        if product != self.signer.product or code is None or canonical(code) != canonical(self.code):
+    def _require_code(self, asked: ActivateRequest | StatusRequest) -> None:
+        credentials = asked.activation_credentials
+        if credentials is None and asked.activation_code is None:
+            raise Rejection("validation", "an activation code is needed", feature="activationCredentials")
+        code = credentials.code if isinstance(credentials, CodeCredentials) else asked.activation_code
+        if asked.product_id != self.signer.product or code is None or canonical(code) != canonical(self.code):
             raise Rejection("credentials.unknown")
 
     # --- documents -------------------------------------------------------------------------------------------------
@@ -357,6 +362,8 @@ class Api:
         )
 
     def _feature_state(self, place: Place, feature: Feature) -> FeatureState:
+        if feature.type == "bool":
+            return FeatureState(key=feature.key, type="bool", active=1, available=1, total=1)
         left = None if feature.total is None else feature.total - self.pool.in_use(feature, self.now())
         active = feature.consumed if feature.type == "usageCount" else place.drawn.get(feature.key, 0)
         return FeatureState(key=feature.key, type=feature.type, active=active, available=left, total=feature.total)

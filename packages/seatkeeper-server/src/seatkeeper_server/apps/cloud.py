@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import current_thread, main_thread
 
 import structlog
 
 from seatkeeper.protocol import ids
 from seatkeeper.protocol.documents import ActivationEntitlement
+from seatkeeper_server.apps.chance import Chance
 from seatkeeper_server.apps.chores import Chores
 from seatkeeper_server.apps.clock import SteadyClock
 from seatkeeper_server.apps.reading import Reader
@@ -97,11 +99,12 @@ def build(settings: Settings) -> Iterator[Cloud]:
 
         reports = _Reports(opened.enter_context(closing(Reader(settings.database_path))), clock.now)
         metrics = Metrics(reports.pool_uses, most_pools=settings.metrics_pools)
+        chance = Chance()
         desk = Desk(
             store,
-            Leasing(Sold(), keyring, os.urandom),
+            Leasing(Sold(), keyring, chance),
             timekeeper,
-            os.urandom,
+            chance,
             max_batch=settings.batch_limit,
             max_waiting=settings.queue_limit,
             on_batch=metrics.batch,
@@ -140,11 +143,13 @@ def serve(
 
 
 def _spare_the_collector() -> None:
-    """Let the garbage collector look at what was made lately and seldom: what the server is made of stays.
+    """Let the garbage collector look seldom, and only at what was made since: what the server is made of stays.
 
-    Requests leave no cycles behind, but a batch makes some ten thousand values at once, which by default starts fifteen
-    collections; that was a tenth of all processor time.
+    Requests leave no cycles behind, but a batch makes thousands of values at once, which starts one collection after the
+    other; that was a twentieth of all processor time. In a thread of somebody else's process nothing is changed.
     """
+    if current_thread() is not main_thread():
+        return
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

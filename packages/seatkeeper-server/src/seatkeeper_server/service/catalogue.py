@@ -4,7 +4,7 @@ The store implements it (`store/catalogue.py`); everything happens within the tr
 `CannotDo`, what a person is told when what he asked for can't be done.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -311,6 +311,10 @@ class Catalogue(Protocol):
         """Give a stretch of a chain of facts."""
         ...
 
-    def pruned(self, key: PoolKey) -> int:
-        """Tell up to which fact a chain was pruned; 0 if it never was."""
+    def checkpoint(self, key: PoolKey) -> str | None:
+        """Give the signed checkpoint behind which a chain was pruned last; None if it never was."""
+        ...
+
+    def signing_keys(self, tenant_id: str) -> Mapping[str, str]:
+        """Give the public part of every signing key a tenant ever had, by key id."""
         ...

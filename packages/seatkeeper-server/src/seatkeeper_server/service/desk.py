@@ -25,6 +25,7 @@ from seatkeeper_server.service.calls import Call, Outcome
 from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageUnavailable, Store, Transaction
 
 MAX_BATCH = 256  # calls; beyond that a batch's own work delays its first caller more than a second commit would
+ANSWERED_AT_ONCE = 16  # answers that the front makes before it looks for new requests again
 MAX_WAITING = 4096  # calls; beyond that a caller is better told to come back than kept
 
 _log = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ class Desk:
         for waiting, result in zip(batch, results, strict=True):
             by_loop[waiting.loop].append((waiting.answer, result))
         for loop, answers in by_loop.items():
-            loop.call_soon_threadsafe(_deliver, answers)
+            loop.call_soon_threadsafe(_deliver, loop, answers)
 
     def _results(self, calls: list[Call]) -> Sequence[_Result]:
         try:
@@ -203,8 +204,11 @@ class Desk:
             _log.exception("sweep failed")
 
 
-def _deliver(answers: list[tuple["asyncio.Future[Outcome]", _Result]]) -> None:
-    for future, result in answers:
+def _deliver(loop: asyncio.AbstractEventLoop, answers: list[tuple["asyncio.Future[Outcome]", _Result]]) -> None:
+    """Hand out the answers, some at a time, so that the first are on their way while the last are being signed."""
+    if len(answers) > ANSWERED_AT_ONCE:
+        loop.call_soon(_deliver, loop, answers[ANSWERED_AT_ONCE:])
+    for future, result in answers[:ANSWERED_AT_ONCE]:
         if future.done():
             continue  # the caller has gone away; what was decided stands
         if isinstance(result, BaseException):

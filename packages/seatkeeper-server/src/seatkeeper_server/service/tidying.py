@@ -6,14 +6,14 @@ counters had come to: so that the rest of the chain can still be checked from th
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from msgspec import DecodeError, Struct, json
 
-from seatkeeper.protocol.envelopes import EnvelopeError, peek
+from seatkeeper.protocol.envelopes import EnvelopeError, open_envelope, peek, read_public_key
 from seatkeeper_server.domain.facts import CHAIN_START, link
 from seatkeeper_server.service import recording
 from seatkeeper_server.service.ports import FactRecord, PoolKey
@@ -94,7 +94,7 @@ class Tidying:
 
 
 def start_of(checkpoint: str | None) -> Checkpoint | None:
-    """Read a checkpoint that this database made; its signature is for those who get it from elsewhere.
+    """Read a checkpoint of this very database; `proven` is for those who don't trust it.
 
     Raises:
         ChainIsBroken: it is not one.
@@ -105,6 +105,24 @@ def start_of(checkpoint: str | None) -> Checkpoint | None:
         return json.decode(peek(checkpoint), type=Checkpoint)
     except (EnvelopeError, DecodeError) as error:
         raise ChainIsBroken(f"a checkpoint can't be read: {error}") from error
+
+
+def proven(checkpoint: str | None, key: PoolKey, signing_keys: Mapping[str, str]) -> Checkpoint | None:
+    """Read a checkpoint of a chain whose signature is by one of the tenant's keys.
+
+    Raises:
+        ChainIsBroken: it was forged, changed, or belongs to another chain.
+    """
+    if checkpoint is None:
+        return None
+    try:
+        known = {kid: read_public_key(text) for kid, text in signing_keys.items()}
+        found = json.decode(open_envelope(checkpoint, typ=CHECKPOINT, keys=known), type=Checkpoint)
+    except (EnvelopeError, DecodeError) as error:
+        raise ChainIsBroken(f"its checkpoint is not to be believed: {error}") from error
+    if (found.tid, found.chain) != key:
+        raise ChainIsBroken("its checkpoint belongs to another chain")
+    return found
 
 
 def came_to(before: Checkpoint | None, key: PoolKey, facts: list[FactRecord], now: datetime) -> Checkpoint:

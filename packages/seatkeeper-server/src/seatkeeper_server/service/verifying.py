@@ -18,6 +18,7 @@ from seatkeeper_server.service import recording
 from seatkeeper_server.service.catalogue import Catalogue
 from seatkeeper_server.service.explaining import read_data
 from seatkeeper_server.service.ports import FactRecord, PoolKey
+from seatkeeper_server.service.tidying import ChainIsBroken, proven
 
 AT_ONCE = 2_000  # facts read at once
 
@@ -65,7 +66,8 @@ class Remembered:
     key: PoolKey
     facts: int
     head: bytes
-    pruned: int
+    checkpoint: str | None
+    signing_keys: Mapping[str, str]
     counters: Mapping[str, int]
     by_places: Mapping[str, int]
 
@@ -84,7 +86,15 @@ def verify(read: Read) -> Verified:
 def _remembered(catalogue: Catalogue) -> Iterator[Remembered]:
     for tenant in catalogue.tenants():
         key = tenant.tenant_id, tenant.tenant_id
-        yield Remembered(key=key, facts=tenant.facts, head=tenant.head, pruned=catalogue.pruned(key), counters={}, by_places={})
+        yield Remembered(
+            key=key,
+            facts=tenant.facts,
+            head=tenant.head,
+            checkpoint=catalogue.checkpoint(key),
+            signing_keys=catalogue.signing_keys(tenant.tenant_id),
+            counters={},
+            by_places={},
+        )
     for bought in catalogue.bought():
         tallies = bought.pool.tallies
         taken = catalogue.taken(bought.key)
@@ -93,18 +103,26 @@ def _remembered(catalogue: Catalogue) -> Iterator[Remembered]:
             key=bought.key,
             facts=bought.record.facts,
             head=bought.record.head,
-            pruned=catalogue.pruned(bought.key),
+            checkpoint=catalogue.checkpoint(bought.key),
+            signing_keys=catalogue.signing_keys(bought.key[0]),
             counters={key: tally.used for key, tally in tallies.items() if tally.right.kind is not Kind.BOOL},
             by_places={key: taken.get(key, 0) for key in held},
         )
 
 
 def _walk(read: Read, one: Remembered, result: Verified) -> list[Break]:
-    """Follow a chain from its start; stop at the first link that doesn't fit, since all later ones rest on it."""
+    """Follow a chain from its start, or from the signed checkpoint behind which it was pruned.
+
+    Stops at the first link that doesn't fit, since all later ones rest on it.
+    """
+    try:
+        start = proven(one.checkpoint, one.key, one.signing_keys)
+    except ChainIsBroken as error:
+        return [_break(one, None, str(error))]
     head, number, taken = CHAIN_START, 0, Counter[str]()
+    if start is not None:
+        head, number, taken = bytes.fromhex(start.head), start.number, Counter(start.counters)
     for fact in _facts(read, one):
-        if number == 0 and one.pruned and fact.number == one.pruned + 1:
-            return []  # its start was pruned behind a signed checkpoint; there is nothing here to begin from
         if fact.number != number + 1:
             return [_break(one, number + 1, f"fact {number + 1} is missing; the next one there is {fact.number}")]
         head, number = link(head, recording.body(fact)), fact.number

@@ -409,9 +409,15 @@ class Catalogue:
         found = self._tx.query("chain", tenant_id=key[0], chain_id=key[1], after=after, last=last, most=most)
         return [to_fact(row) for row in found]
 
-    def pruned(self, key: PoolKey) -> int:
-        """Tell up to which fact a chain was pruned; 0 if it never was."""
-        return int(self._tx.query("checkpoints", tenant_id=key[0], chain_id=key[1])[0][0] or 0)
+    def checkpoint(self, key: PoolKey) -> str | None:
+        """Give the signed checkpoint behind which a chain was pruned last; None if it never was."""
+        for row in self._tx.query("last_checkpoint", tenant_id=key[0], chain_id=key[1]):
+            return str(row[0])
+        return None
+
+    def signing_keys(self, tenant_id: str) -> dict[str, str]:
+        """Give the public part of every signing key a tenant ever had, by key id."""
+        return {row.kid: row.public_key for row in self.keys(tenant_id) if row.purpose == "signing" and row.public_key}
 
 
 def _to_log_row(row: Row) -> LogRow:

@@ -234,6 +234,3 @@ FROM fact
 WHERE tenant_id = :tenant_id AND chain_id = :chain_id AND number > :after AND number <= :last
 ORDER BY number
 LIMIT :most;
-
--- checkpoints: Up to which fact a chain was pruned.
-SELECT max(number) FROM checkpoint WHERE tenant_id = :tenant_id AND chain_id = :chain_id;
