@@ -23,6 +23,7 @@ _VERBS = (
     ("log", "Show what happened.", "seatkeeper log --since 2h --denied"),
     ("why", "Explain a refusal by its id.", "seatkeeper why D-7K3M2Q"),
     ("doctor", "Examine the server's data, keys, clock and disk.", "seatkeeper doctor --data ./vendor"),
+    ("clock", "Put a recorded time right that was wrong.", "seatkeeper clock --set-back"),
     ("verify", "Check that facts, counters and seats say the same.", "seatkeeper verify"),
     ("demo", "Watch seats being taken, refused, lost and won back.", "seatkeeper demo"),
 )

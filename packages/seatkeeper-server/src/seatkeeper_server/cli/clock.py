@@ -1,0 +1,49 @@
+"""`seatkeeper clock`: lower the recorded time, for an operator who knows that it was wrong.
+
+A server never believes a clock that is behind what was recorded: else a clock set back would lengthen every lease. So one
+boot with a wrong year leaves a recorded time in the future, and this verb is how it is put right on a vendor's server.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from seatkeeper_server.cli._failures import DONE, REFUSED
+from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._output import print_json
+from seatkeeper_server.cli._place import Place, opened
+from seatkeeper_server.service.timekeeping import set_clock_back
+from seatkeeper_server.store.locking import DirectoryLock
+
+
+def clock(
+    *,
+    set_back: Annotated[bool, Parameter(help="Set the recorded time to this machine's; every lease moves with it.")] = False,
+    data: Data = None,
+    json: Json = False,
+) -> int:
+    """Compare the recorded time with this machine's clock; 1 if the clock is behind. The server must be stopped to set it."""
+    with opened(data) as place:
+        behind = _set_back(place) if set_back else _behind(place)
+    if json:
+        print_json({"behindSeconds": behind.total_seconds(), "setBack": set_back})
+    elif set_back:
+        print(f"The recorded time was set back by {behind}; every lease moved with it.")
+    elif behind:
+        print(f"This machine's clock is {behind} behind what was recorded.")
+        print("Set it right first. If the recorded time was wrong: stop the server, then seatkeeper clock --set-back")
+    else:
+        print("This machine's clock is not behind what was recorded.")
+    return REFUSED if behind and not set_back else DONE
+
+
+def _behind(place: Place) -> timedelta:
+    with place.store.transaction() as tx:
+        alive = tx.alive()
+    return timedelta(0) if alive is None else max(timedelta(0), alive.at - datetime.now(UTC))
+
+
+def _set_back(place: Place) -> timedelta:
+    with DirectoryLock(place.settings.data), place.store.transaction() as tx:
+        return set_clock_back(tx, datetime.now(UTC))

@@ -1,0 +1,1 @@
+"""What the README and the pages under docs/ say is so: their commands and programs are run, their links and tables checked."""
