@@ -51,6 +51,14 @@ def test_a_few_holders_are_shown_and_the_others_counted() -> None:
     assert "and 55 more" in text
 
 
+def test_the_sites_contact_takes_the_place_of_the_vendors() -> None:
+    """One answer to the question whom to ask."""
+    refused = denial(remedies=[Remedy(kind="contact", text="Ask the vendor.")])
+
+    assert "Ask the vendor." in errors.refusal_text(refused)
+    assert "vendor" not in errors.refusal_text(refused, contact="it@example.com")
+
+
 def test_no_text_promises_a_free_seat() -> None:
     """A lease end is no promise: it may be refreshed."""
     assert "free at" not in errors.refusal_text(denial())

@@ -66,11 +66,6 @@ class Network:
         self.sent += 1
         self.under_way.append((when, self.sent, what))
 
-    def lose_answers_to(self, program: int) -> None:
-        """Lose what is on its way to a program."""
-        kept = [item for item in self.under_way if not isinstance(item[2], Answer) or item[2].program != program]
-        self.under_way = kept
-
     def arrived(self, now: float) -> list[Message | Answer]:
         """Take what has arrived by now, in the order of arrival."""
         there = sorted((item for item in self.under_way if item[0] <= now), key=lambda item: item[:2])

@@ -54,6 +54,7 @@ class Database:
     served: float = 0.0  # for how long this database has been served, downtime and steps left out
     signed_at: dict[tuple[str, int], float] = field(default_factory=dict)  # `served` when a lease was last signed
     given_back: float = 0.0  # in this transaction
+    extended_by: float = 0.0  # in all
 
     def backup(self) -> "Database":
         """Give a copy that what happens later doesn't change."""
@@ -74,6 +75,7 @@ class Database:
         given = {key: timekeeping.extended(holding, self.pool.terms, gap, now) for key, holding in kept.items()}
         self.pool = replace(self.pool, holdings=given)
         self.given_back += gap.total_seconds()
+        self.extended_by += gap.total_seconds()
         return len(given)
 
     def tenants(self) -> Sequence[str]:

@@ -21,7 +21,7 @@ from seatkeeper_server.service import timekeeping as keeping
 from tests.model.messages import Answer, Message
 from tests.model.search import Found, first, story
 from tests.model.servers import Server
-from tests.model.world import Faults, World
+from tests.model.world import MARGIN, Faults, World
 
 SEEDS = 500
 CALMER = Faults(crash=0.02, outage=0.0, loop=0.0, step=0.0, clone=0.0, take_back=0.0, resize=0.0, with_restores=0.0)
@@ -213,6 +213,29 @@ def test_attack_5_an_older_copys_place_ends_at_once_when_the_clock_steps(monkeyp
     monkeypatch.setattr(timekeeping, "extended", only_held)
 
     _attack("believe in a seat", lambda seed: World(seed, faults=replace(CALMER, step=0.05, take_back=0.05, at_once=0.0)))
+
+
+@pytest.mark.parametrize(
+    ("steps", "reboots"),
+    [((2, 2, 2, 2, 2), False), ((5, 5, 5), False), ((5, 5, 5), True), ((-10, 5, 5), False), ((-10, 5, -10, 5, 5), False)],
+    ids=["small", "larger", "with reboots", "after one backwards", "back and forth"],
+)
+def test_attack_5_steps_of_any_kind_never_use_up_the_margin(steps: tuple[int, ...], reboots: bool) -> None:
+    """Decision 8: what time jumped and was not given back stays within the margin, however often a server is started."""
+    world = World(0, faults=CALMER)
+    lost = 0.0
+    for by in steps:
+        before, given = world.database.alive, world.database.extended_by
+        world.now, world.stepped = world.now + 0.5, world.stepped + by
+        if reboots:
+            world.boots, world.booted = world.boots + 1, world.now
+        Server(world, world.database)
+        after = world.database.alive
+        assert before is not None
+        assert after is not None
+        lost += (after.at - before.at).total_seconds() - 0.5 - (world.database.extended_by - given)
+
+        assert lost < MARGIN
 
 
 # --- attack 6 ------------------------------------------------------------------------------------------------------

@@ -157,8 +157,9 @@ class World:
         """What one copy of a token gives back, the other no longer has; on unborrowed seats the contract accepts that."""
         family = next(p.family for p in self.programs if p.number == message.program)
         copies = [p for p in self.programs if p.family == family]
-        for program in copies if len(copies) > 1 else []:
-            self._believe_no_more(program)
+        for program in copies:
+            if program.number != message.program:
+                self._believe_no_more(program)
 
     def _start_server(self) -> None:
         self.server, self.down_until, self.last_beat = self.make_server(self, self.database), None, self.now
@@ -244,8 +245,7 @@ class World:
                     self._believe_no_more(program)
 
     def _believe_no_more(self, program: Program) -> None:
-        program.believes_until = 0.0
-        self.network.lose_answers_to(program.number)
+        program.believes_until, program.pending = 0.0, None  # whatever is on its way to it is not listened to
 
     def _resize(self, seats: int) -> None:
         self._say(f"{seats} seats are bought now")

@@ -371,7 +371,7 @@ class Session:
                 return kept_on
             case "checkout" | "return":
                 feature = self._read(server, reply, FeatureAnswer)
-                self._redrawn(self._verified(call, server, sent_at, feature.lease, None))
+                self._redrawn(self._verified(call, server, sent_at, feature.lease, feature.certificate))
                 return feature
             case "entitlement":
                 return self._read(server, reply, ActivationEntitlement)

@@ -23,6 +23,7 @@ from seatkeeper_server.apps.clock import SteadyClock
 from seatkeeper_server.apps.reading import Reader
 from seatkeeper_server.apps.serving import Server, log_to_stderr
 from seatkeeper_server.apps.serving import serve as serve_http
+from seatkeeper_server.apps.shortcut import ShortcutHttp
 from seatkeeper_server.http.application import Application, application
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.identity import Failures
@@ -139,7 +140,13 @@ def serve(
     log_to_stderr(settings.log_level)
     with build(settings) as cloud:
         _spare_the_collector()
-        serve_http(cloud.app, settings, lambda url: announce(start_line(settings, url, cloud.clock_state)), running=running)
+        serve_http(
+            cloud.app,
+            settings,
+            lambda url: announce(start_line(settings, url, cloud.clock_state)),
+            running=running,
+            protocol=ShortcutHttp,
+        )
 
 
 def _spare_the_collector() -> None:

@@ -69,6 +69,7 @@ def serve(
     announce: Callable[[str], None],
     *,
     running: Callable[[Server], None] = lambda server: None,
+    protocol: "type[BoundedHttp] | None" = None,
 ) -> None:
     """Serve until told to stop. `announce` is told the URL; `running` is handed what can stop it, for callers without signals.
 
@@ -78,7 +79,7 @@ def serve(
     tls = tls_context(settings)
     listener = listen(settings)
     url = f"{settings.scheme}://{settings.url_host}:{listener.getsockname()[1]}"
-    server = Server(_config(app, settings, tls), lambda: announce(url))
+    server = Server(_config(app, settings, tls, protocol or BoundedHttp), lambda: announce(url))
     running(server)
     try:
         server.run(sockets=[listener])
@@ -130,12 +131,12 @@ def _told(*files: Path) -> Iterator[None]:
         raise CannotServe(f"TLS: {names} can't be used: {error.strerror or error}") from error
 
 
-def _config(app: Any, settings: Settings, tls: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(app: Any, settings: Settings, tls: ssl.SSLContext | None, protocol: "type[BoundedHttp]") -> uvicorn.Config:
     proxies = [address.strip() for address in settings.trusted_proxies.split(",") if address.strip()]
     return uvicorn.Config(
         app,
         loop="auto",  # uvloop where there is one
-        http=BoundedHttp,
+        http=protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -191,9 +192,12 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        self._count_head()
+        super().on_headers_complete()
+
+    def _count_head(self) -> None:
         self._in_head, self._head_bytes = False, 0
         self._heads += 1
-        super().on_headers_complete()
 
     def _lose_patience(self, heads_before: int) -> None:
         """Close a connection that has been at one and the same head since last time."""

@@ -121,7 +121,8 @@ def _clock(desk: Desk) -> Finding:
     behind = alive.at - desk.today if alive is not None else timedelta(0)
     if behind > margin_for(BEAT) or (alive is not None and alive.offset):
         seen = f"clock-suspect: {behind.total_seconds():.0f} s behind what was recorded"
-        return Finding("clock", FAILED, seen, "set this machine's clock (is it kept by NTP?); if what was recorded is wrong: seatkeeper clock")
+        todo = "set this machine's clock (is it kept by NTP?); if what was recorded is wrong: seatkeeper clock"
+        return Finding("clock", FAILED, seen, todo)
     return Finding("clock", OK, "not behind what was recorded")
 
 

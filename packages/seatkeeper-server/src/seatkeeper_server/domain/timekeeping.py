@@ -47,11 +47,14 @@ def downtime(alive_at: datetime, now: datetime, beat: timedelta) -> timedelta:
     return gap if gap > margin_for(beat) else timedelta(0)
 
 
-def step(alive: Alive, wall: datetime, boot_id: str, boot_at: timedelta) -> timedelta:
-    """Tell by how much the wall clock moved against the boot clock since; nothing after a reboot, when it can't be known."""
+def step(alive: Alive, now: datetime, boot_id: str, boot_at: timedelta) -> timedelta:
+    """Tell by how much a database's time moved against the boot clock since it was last served.
+
+    After a reboot that can't be known, so that all of the time since may have been a step.
+    """
     if not boot_id or boot_id != alive.boot_id:
-        return timedelta(0)
-    return (wall - (alive.at - alive.offset)) - (boot_at - alive.boot_at)
+        return max(now - alive.at, timedelta(0))
+    return (now - alive.at) - (boot_at - alive.boot_at)
 
 
 def extended(holding: Holding, terms: Terms, gap: timedelta, now: datetime) -> Holding:

@@ -44,19 +44,32 @@ class Application:
         if scope["type"] != "http":
             raise NotImplementedError(f"only HTTP is served here, not {scope['type']}")
         started, request = perf_counter(), request_of(scope)
-        handler, route = self._route(request)
         try:
             if request.method not in _BODILESS:
                 request.body = await read_body(request, receive)
-            answer = _no_such_route(self._routes.get(request.path, {})) if handler is None else await handler(request)
         except Disconnected:
             return
         except Exception as error:
-            answer = self._answer_to(error)
-        self._metrics.answered(route, answer.status, perf_counter() - started)
-        if self._access_log:
-            _log_access(request, answer, perf_counter() - started)
+            answer = self._counted(request, self._answer_to(error), started)
+        else:
+            answer = await self.answer(request, started)
         await _send(answer, send)
+
+    async def answer(self, request: Request, started: float) -> Answer:
+        """Give the answer to a request that has been read; `started` is when that began, on `perf_counter`."""
+        handler = self._route(request)[0]
+        try:
+            answer = _no_such_route(self._routes.get(request.path, {})) if handler is None else await handler(request)
+        except Exception as error:
+            answer = self._answer_to(error)
+        return self._counted(request, answer, started)
+
+    def _counted(self, request: Request, answer: Answer, started: float) -> Answer:
+        seconds = perf_counter() - started
+        self._metrics.answered(self._route(request)[1], answer.status, seconds)
+        if self._access_log:
+            _log_access(request, answer, seconds)
+        return answer
 
     def _route(self, request: Request) -> tuple[Handler | None, str]:
         return self._routes.get(request.path, _NOTHING).get(request.method, (None, NO_ROUTE))

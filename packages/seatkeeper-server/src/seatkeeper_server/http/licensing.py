@@ -303,8 +303,8 @@ async def _feature_call(front: Front, request: Request, verb: Verb) -> Answer:
     tally = outcome.pool.tallies.get(ask.key)
     if tally is None:
         raise ProblemError("feature.unknown")
-    lease = front.keyring.sign(outcome, ask.client_nonce) if outcome.sign else None
-    return json_answer(200, feature_answer(outcome, ask.key, tally, lease), *_next_nonce(request, outcome))
+    lease = front.keyring.sign(outcome, ask.client_nonce)
+    return json_answer(200, feature_answer(outcome, ask.key, tally, lease, keys.certificate), *_next_nonce(request, outcome))
 
 
 async def use(front: Front, request: Request) -> Answer:

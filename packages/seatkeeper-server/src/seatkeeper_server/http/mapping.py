@@ -56,11 +56,17 @@ def activation_state(served: Served) -> ActivationState:
     )
 
 
-def feature_answer(served: Served, key: str, tally: Tally, lease: str | None) -> FeatureAnswer:
+def feature_answer(served: Served, key: str, tally: Tally, lease: str, certificate: str) -> FeatureAnswer:
     """Say how a feature stands after it was drawn or given back."""
     state = _feature(key, tally, served.holding)
     return FeatureAnswer(
-        key=state.key, type=state.type, active=state.active, available=state.available, total=state.total, lease=lease
+        key=state.key,
+        type=state.type,
+        active=state.active,
+        available=state.available,
+        total=state.total,
+        lease=lease,
+        certificate=certificate,
     )
 
 

@@ -59,11 +59,10 @@ class Timekeeper:
         if alive is None:
             return ClockState.OK
         wall = self.clock.now()
-        boot_id, boot_at = self.clock.boot()
-        self._drift = alive.drift + step(alive, wall, boot_id, boot_at)
         if wall < alive.at:
             self._offset = max(alive.offset, alive.at - wall)
             self.clock.shift(self._offset)
+        self._drift = alive.drift + step(alive, wall + self._offset, *self.clock.boot())
         return self.state
 
     @property

@@ -62,15 +62,26 @@ SELECT r.tenant_id, r.chain_id, r.holder, r.denial_id, r.rule, r.since, r.until,
 FROM json_each(:asked) AS asked
 JOIN refusal r ON r.tenant_id = asked.value ->> 0 AND r.chain_id = asked.value ->> 1 AND r.holder = asked.value ->> 2;
 
--- extend_leases: Give every held place the time back that nobody could refresh in (domain/timekeeping.py, `extended`).
-UPDATE holding SET
-    expires_at = max(holding.expires_at + :gap, CASE holding.floored WHEN 1 THEN 0 ELSE :now + p.lease / 3 END),
-    free_at = CASE p.mode WHEN 'concurrent'
-        THEN max(holding.expires_at + :gap, CASE holding.floored WHEN 1 THEN 0 ELSE :now + p.lease / 3 END) + p.margin END,
-    floored = CASE WHEN holding.floored = 1 OR :now + p.lease / 3 > holding.expires_at + :gap THEN 1 ELSE 0 END
-FROM pool p
-WHERE p.tenant_id = holding.tenant_id AND p.entitlement_id = holding.entitlement_id
-    AND holding.state = 'held' AND (holding.free_at IS NULL OR holding.free_at > :alive_at);
+-- extend_leases: Give every place the time back that nobody could refresh in (domain/timekeeping.py, `extended`).
+UPDATE holding SET expires_at = given.expires_at, free_at = given.free_at, floored = given.floored
+FROM (
+    SELECT tenant_id, activation_id, past,
+        CASE state WHEN 'held' THEN max(expires_at, min(extended_to, coalesce(last_moment, extended_to)))
+            ELSE expires_at END AS expires_at,
+        CASE WHEN state <> 'held' THEN free_at + :gap WHEN mode = 'concurrent' THEN extended_to + margin END AS free_at,
+        CASE WHEN state = 'held' AND at_least > expires_at + :gap THEN 1 ELSE floored END AS floored
+    FROM (
+        SELECT *, max(expires_at + :gap, at_least) AS extended_to
+        FROM (
+            SELECT h.tenant_id, h.activation_id, h.past, h.state, h.expires_at, h.free_at, h.floored,
+                p.mode, p.margin, p.ends_at + p.grace AS last_moment,
+                CASE h.floored WHEN 1 THEN h.expires_at ELSE :now + p.lease / 3 END AS at_least
+            FROM holding h JOIN pool p ON p.tenant_id = h.tenant_id AND p.entitlement_id = h.entitlement_id
+            WHERE h.occupies = 1 AND h.state <> 'returned' AND (h.free_at IS NULL OR h.free_at > :alive_at)
+        )
+    )
+) AS given
+WHERE given.tenant_id = holding.tenant_id AND given.activation_id = holding.activation_id AND given.past = holding.past;
 
 -- save_pools: Record what the pool machine keeps of these pools.
 UPDATE pool SET

@@ -213,7 +213,7 @@ class RefreshAnswer(Wire, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FeatureAnswer(Wire, frozen=True, kw_only=True, omit_defaults=True):
-    """The feature after a checkout or return, and the lease that says so."""
+    """The feature after a checkout or return, and the lease that says so, with the certificate it was signed under."""
 
     key: str
     type: FeatureType
@@ -221,6 +221,7 @@ class FeatureAnswer(Wire, frozen=True, kw_only=True, omit_defaults=True):
     available: int | None
     total: int | None
     lease: str | None = None
+    certificate: str | None = None
 
 
 class PlanTerms(Wire, frozen=True, kw_only=True):

@@ -1,0 +1,136 @@
+"""Writes the reference pages that are readings of the code: problem codes, commands, settings, metrics.
+
+python scripts/make_reference.py        # writes docs/reference/*.md; tests/docs checks that they are up to date
+"""
+
+import os
+import re
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from seatkeeper.protocol.problems import DENIAL_RULES, PROBLEMS
+from seatkeeper_server.http.metrics import Metrics, PoolUse
+from seatkeeper_server.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+MADE = "<!-- Made by scripts/make_reference.py; change the code it reads, not this page. -->"
+VENDOR_VERBS = ("cloud", "sell", "change", "code", "code show", "ls", "seats", "free", "log", "why", "doctor", "verify", "demo")
+USER_VERBS = ("run", "status", "doctor")
+
+RULES = {
+    "pool-full": "every seat is taken, overdraft included",
+    "feature-exhausted": "not enough of the feature is left",
+    "group-limit": "the holder's group has as many as it may have",
+    "reserved": "the free ones are reserved for others",
+    "excluded": "the holder is blocked (`seatkeeper free … --block`)",
+    "not-authorized": "the holder is not among those who may use it",
+    "entitlement-expired": "the entitlement has ended",
+    "entitlement-disabled": "the entitlement is switched off or has not started",
+    "exported": "a local license server serves it",
+    "version": "this version of the program is not covered",
+    "clock": "the server's clock is not to be trusted just now",
+    "share-expired": "the local server's share has ended",
+}
+
+
+def problems() -> str:
+    """Give the page of problem codes."""
+    rows = [f"| `{problem.code}` | {problem.status} | {problem.title} |" for problem in PROBLEMS.values()]
+    rules = [f"| `{rule}` | {RULES[rule]} |" for rule in DENIAL_RULES]
+    return _page(
+        "Problem codes",
+        "Every answer that is not a success has the body `{error, details, errorCode, validationErrors?, denial?}`. `errorCode`"
+        " is one of these; a code, once public, keeps its meaning and status for ever.",
+        *_table("errorCode | HTTP | what it says", rows),
+        "\n## Rules of a refusal\n",
+        "`denial.rule` says which rule a seat or feature was refused by. `denial.id` is what to quote.\n",
+        *_table("rule | because", rules),
+    )
+
+
+def commands() -> str:
+    """Give the page of commands: what their own `--help` says."""
+    sections = ["\n## seatkeeper (the vendor)\n", _help("seatkeeper")]
+    for verb in VENDOR_VERBS:
+        sections += [f"\n### seatkeeper {verb}\n", _help("seatkeeper", *verb.split())]
+    sections += ["\n## seat (the application's side)\n", _help("seat")]
+    for verb in USER_VERBS:
+        sections += [f"\n### seat {verb}\n", _help("seat", verb)]
+    return _page("Commands", "What `--help` prints, for reading in one go.", *sections)
+
+
+def settings() -> str:
+    """Give the page of the server's settings."""
+    rows = [
+        f"| `SEATKEEPER_{name.upper()}` | {_default(name, field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return _page(
+        "Settings of the server",
+        "An option of the command line wins over the environment, which wins over the default. What a product is sold for is"
+        " no setting: that lies in the database. The settings of applications are [elsewhere](application-settings.md).",
+        *_table("variable | default | what", rows),
+    )
+
+
+def metrics() -> str:
+    """Give the page of metrics, from a server's own page of them."""
+    told = Metrics(lambda: [PoolUse("t", "e", "p", 1, 2)], most_pools=1)
+    told.answered("GET /livez", 200, 0.001)
+    told.refused("pool-full")
+    told.batch(1, 0.001)
+    families = sorted(text_string_to_metric_families(told.page().decode()), key=lambda family: family.name)
+    rows = []
+    for family in families:
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append(f"| `{name}` | {family.type} | {', '.join(labels) or '–'} | {family.documentation} |")
+    return _page(
+        "Metrics",
+        "`GET /metrics` answers in Prometheus' text format. Every label has a bounded number of values; entitlements beyond"
+        " `SEATKEEPER_METRICS_POOLS` are summed under `(others)`.",
+        *_table("metric | type | labels | what", rows),
+    )
+
+
+PAGES = {"problems.md": problems, "commands.md": commands, "settings.md": settings, "metrics.md": metrics}
+
+
+def _page(title: str, intro: str, *parts: str) -> str:
+    return "\n".join([f"# {title}\n", MADE, f"\n{intro}\n", *parts]).rstrip() + "\n"
+
+
+def _table(heads: str, rows: list[str]) -> Iterator[str]:
+    yield f"| {heads} |"
+    yield "|" + "---|" * len(heads.split("|"))
+    yield from rows
+
+
+def _default(name: str, default: object) -> str:
+    if name == "data":
+        return "a folder of your own"
+    return "–" if default in {None, ""} else f"`{default}`"
+
+
+def _help(*command: str) -> str:
+    program = Path(sysconfig.get_path("scripts")) / command[0]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SEATKEEPER_")}
+    environment = {**clean, "COLUMNS": "100", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", "TERM": "dumb", "NO_COLOR": "1"}
+    done = subprocess.run([program, *command[1:], "--help"], env=environment, capture_output=True, text=True, check=True)
+    lines = [re.sub(r"\s+$", "", line) for line in done.stdout.splitlines()]
+    return "\n".join(["```text", *lines, "```"]).replace("\n\n```", "\n```")
+
+
+def main() -> None:
+    """Write every page."""
+    for name, make in PAGES.items():
+        (REFERENCE / name).write_text(make())
+
+
+if __name__ == "__main__":
+    main()
