@@ -224,6 +224,7 @@ def test_drawing_and_giving_back_answer_with_the_feature_and_a_lease(path, verb)
     body, call = reply.json, client.desk.call
     claims = client.keyring.recognise(TENANT, body.pop("lease"))
 
+    assert body.pop("certificate") == client.keyring.certificate(TENANT)
     assert (reply.status, reply.headers["n-nonce"], call.verb, call.feature, call.amount) == (200, "nonce-2", verb, "render", 2)
     assert body == {"key": "render", "type": "elementPool", "active": 4, "available": 6, "total": 10}
     assert claims is not None
