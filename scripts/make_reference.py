@@ -19,7 +19,7 @@ from seatkeeper_server.settings import Settings
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 MADE = "<!-- Made by scripts/make_reference.py; change the code it reads, not this page. -->"
-VENDOR_VERBS = ("cloud", "sell", "change", "code", "code show", "ls", "seats", "free", "log", "why", "doctor", "verify", "demo")
+COMMAND_LINE = re.compile(r"^│ ([a-z]+) ", re.MULTILINE)  # in a list of commands, options begin with a dash
 USER_VERBS = ("run", "status", "doctor")
 
 RULES = {
@@ -55,9 +55,7 @@ def problems() -> str:
 
 def commands() -> str:
     """Give the page of commands: what their own `--help` says."""
-    sections = ["\n## seatkeeper (the vendor)\n", _help("seatkeeper")]
-    for verb in VENDOR_VERBS:
-        sections += [f"\n### seatkeeper {verb}\n", _help("seatkeeper", *verb.split())]
+    sections = ["## seatkeeper (the vendor)\n", *_helps("seatkeeper")]
     sections += ["\n## seat (the application's side)\n", _help("seat")]
     for verb in USER_VERBS:
         sections += [f"\n### seat {verb}\n", _help("seat", verb)]
@@ -115,6 +113,16 @@ def _default(name: str, default: object) -> str:
     if name == "data":
         return "a folder of your own"
     return "–" if default in {None, ""} else f"`{default}`"
+
+
+def _helps(*command: str) -> Iterator[str]:
+    """Give the help of a command, then of the commands below it."""
+    text = _help(*command)
+    yield text
+    if "─ Commands ─" in text:
+        for verb in COMMAND_LINE.findall(text):
+            yield f"\n### {' '.join([*command, verb])}\n"
+            yield from _helps(*command, verb)
 
 
 def _help(*command: str) -> str:

@@ -98,7 +98,7 @@ def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
         run = in_copy(copy, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "--hypothesis-seed=0", *tests)
     except subprocess.TimeoutExpired:
         return 1, f"(hangs: stopped after {LONGEST_RUN} s)"
-    failed = re.search(r"^FAILED (\S+)", run.stdout, re.MULTILINE) or re.search(r"^ERROR (\S+)", run.stdout, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", run.stdout, re.MULTILINE)
     return run.returncode, failed[1] if failed else "".join((run.stdout + run.stderr).strip().splitlines()[-1:])
 
 

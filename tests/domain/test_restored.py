@@ -141,3 +141,14 @@ def test_a_later_life_of_a_seat_is_not_taken_for_the_one_the_database_knows() ->
     assert refused(pool.call(Refresh, known, 11)) == "seat.takenOver"
     pool.wait_until(66)
     assert pool.used() == 0
+
+
+def test_a_later_life_is_recognised_although_another_program_showed_a_newer_lease_before() -> None:
+    """Generations never fall: a late DELETE of the lost history must not hit a seat of the new one."""
+    pool = bench(2)
+    pool.give_back(pool.take("a", 0), 1)
+    pool.activate("b", 2, shown=_lost(100, ends=40))
+
+    pool.activate("a", 20, shown=_lost(90, ends=2, generation=5))
+
+    assert pool.take("a", 20).generation == 6

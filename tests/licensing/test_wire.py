@@ -317,6 +317,25 @@ def test_usage_is_drawn_once_however_often_the_request_comes(program: Program) -
     assert [answer.json()["active"] for answer in answers] == [2, 2, 2]
 
 
+def test_active_is_what_this_seat_drew_and_available_what_is_left_for_all(
+    program: Program, http: httpx2.Client, target: Target
+) -> None:
+    """Two seats draw uses: each sees its own as active, and the same rest as available."""
+    other = Program(target, http, f"other-{fresh()}")
+    drawn = [one.activate(one.body(features=[{"key": "points", "amount": n}])) for n, one in ((3, program), (4, other))]
+    seen = [
+        (one.call("GET", "/api/v1/activation").json()["features"], answer.status_code)
+        for one, answer in zip((program, other), drawn, strict=True)
+    ]
+    points = [next(each for each in features if each["key"] == "points") for features, _ in seen]
+    other.leave()
+
+    assert program.lease(drawn[0]).feat["points"] == 3
+    assert [each["active"] for each in points] == [3, 4]
+    assert {each["available"] for each in points} == {993}
+    assert {each["total"] for each in points} == {1000}
+
+
 def test_features_come_with_the_seat_all_or_none(program: Program) -> None:
     """A seat with features is granted whole, or refused whole with the feature named."""
     refused = program.activate(program.body(features=[{"key": "render", "amount": 10_000}]))

@@ -25,10 +25,10 @@ from threading import Lock
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from msgspec import DecodeError, json
+from msgspec import json
 
 from seatkeeper.protocol import codes, envelopes
-from seatkeeper.protocol.documents import CertificateClaims, LeaseClaims
+from seatkeeper.protocol.documents import UNREADABLE, CertificateClaims, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.terms import SEAT, Kind
@@ -364,7 +364,7 @@ class Keyring:
             return None
         try:
             claims = _read_lease(envelopes.open_envelope(lease, typ=envelopes.LEASE, keys=keys.recognised))
-        except (EnvelopeError, DecodeError):
+        except (EnvelopeError, *UNREADABLE):
             return None
         return claims if claims.tid == tenant_id and claims.iss == self.database_id else None
 

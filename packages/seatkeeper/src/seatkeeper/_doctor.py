@@ -15,14 +15,14 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import httpx2
-from msgspec import DecodeError, Struct, json
+from msgspec import Struct, json
 
 from seatkeeper._calls import compact
 from seatkeeper._settings import Given, Settings, find_settings
 from seatkeeper._transport import tls_context
 from seatkeeper.errors import ConfigurationError
 from seatkeeper.protocol.codes import last_four
-from seatkeeper.protocol.documents import ErrorBody, KeysAnswer, StatusAnswer, StatusRequest
+from seatkeeper.protocol.documents import UNREADABLE, ErrorBody, KeysAnswer, StatusAnswer, StatusRequest
 from seatkeeper.protocol.envelopes import EnvelopeError, public_key_text
 from seatkeeper.protocol.trust import Trust
 
@@ -157,7 +157,7 @@ class _Walk:
     def _tenant_and_key(self, reply: httpx2.Response) -> Iterator[Finding]:
         try:
             answer = json.decode(reply.content, type=KeysAnswer)
-        except DecodeError:
+        except UNREADABLE:
             said = _said(reply)
             yield _bad(
                 "tenant", f"{self._settings.tenant}: {said}", "Check SEATKEEPER_TENANT and that this is the right server", 77
@@ -191,7 +191,7 @@ class _Walk:
     def _code(self, reply: httpx2.Response) -> Finding:
         try:
             answer = json.decode(reply.content, type=StatusAnswer)
-        except DecodeError:
+        except UNREADABLE:
             return _bad(
                 "code", f"…{last_four(self._settings.code)}: {_said(reply)}", "Check SEATKEEPER_CODE and SEATKEEPER_PRODUCT", 77
             )
@@ -215,7 +215,7 @@ def _proxy_for(parts: SplitResult) -> _Proxy:
 def _said(reply: httpx2.Response) -> str:
     try:
         return json.decode(reply.content, type=ErrorBody).details
-    except DecodeError:
+    except UNREADABLE:
         return f"answered {reply.status_code}, but not as a license server does"
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TypeVar
 
-from msgspec import UNSET, DecodeError, Struct, ValidationError, json
+from msgspec import UNSET, Struct, ValidationError, json
 
 from seatkeeper._fake_pool import Feature, Place, Pool, Rejection
 from seatkeeper._fake_signing import Signer, new_id
@@ -17,6 +17,7 @@ from seatkeeper.protocol import ids
 from seatkeeper.protocol.codes import ALPHABET, canonical, make_code
 from seatkeeper.protocol.documents import (
     MAX_BODY_BYTES,
+    UNREADABLE,
     ActivateAnswer,
     ActivateRequest,
     ActivationEntitlement,
@@ -95,7 +96,7 @@ class Api:
             return self._refusal(rejection, request)
         except ValidationError as error:
             return _problem("validation", str(error), invalid=_invalid_field(str(error)))
-        except DecodeError:
+        except UNREADABLE:
             return _problem("body.unparsable")
 
     def _nowhere(self, path: str) -> Reply:
@@ -340,7 +341,7 @@ class Api:
 
     def _lease(self, place: Place, client_nonce: str | None) -> str:
         features = {key: 1 for key, feature in self.pool.features.items() if feature.type == "bool"}
-        drawn = {key: amount for key, amount in place.drawn.items() if amount}
+        drawn = {key: amount for key, amount in (place.drawn | place.spent).items() if amount}
         return self.signer.lease(place, features | drawn, client_nonce)
 
     def _seen(self, place: Place) -> ActivationState:
@@ -365,7 +366,7 @@ class Api:
         if feature.type == "bool":
             return FeatureState(key=feature.key, type="bool", active=1, available=1, total=1)
         left = None if feature.total is None else feature.total - self.pool.in_use(feature, self.now())
-        active = feature.consumed if feature.type == "usageCount" else place.drawn.get(feature.key, 0)
+        active = (place.spent if feature.type == "usageCount" else place.drawn).get(feature.key, 0)
         return FeatureState(key=feature.key, type=feature.type, active=active, available=left, total=feature.total)
 
     def _holders(self) -> list[SeatHolder]:

@@ -46,7 +46,8 @@ class Place:
     request_before: bytes | None = None  # digest of the request that used it up, if it can be told apart
     request_done: bool = False
     sends_nonces: bool = False
-    drawn: dict[str, int] = field(default_factory=dict)
+    drawn: dict[str, int] = field(default_factory=dict)  # of element pools: comes back with the seat
+    spent: dict[str, int] = field(default_factory=dict)  # of usage counts: does not
     status: Literal["held", "returned", "taken back"] = "held"
     ghosts: list[float] = field(default_factory=list)
 
@@ -90,11 +91,11 @@ class Pool:
         same = proven and place.status == "held"
         if not (same and place.is_held(now)):
             self._require_room(now)
-        before, place.drawn = place.drawn, {}
+        before, place.drawn, place.spent = (place.drawn, place.spent), {}, dict(place.spent) if same else {}
         try:
             self._draw(place, wanted, now)
         except Rejection:
-            place.drawn = before
+            place.drawn, place.spent = before
             raise
         if place.is_held(now) and not same:
             place.ghosts.append(place.expires_at)
@@ -155,8 +156,10 @@ class Pool:
                 raise Rejection("feature.exhausted", f"not enough of {key} is left", feature=key)
         for key, amount in wanted.items():
             feature = self.features[key]
-            feature.consumed += amount if feature.type == "usageCount" else 0
-            if feature.type == "elementPool":
+            if feature.type == "usageCount":
+                feature.consumed += amount
+                place.spent[key] = place.spent.get(key, 0) + amount
+            elif feature.type == "elementPool":
                 place.drawn[key] = place.drawn.get(key, 0) + amount
 
     def _feature(self, key: str) -> Feature:

@@ -13,9 +13,10 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from msgspec import DecodeError, Struct, json
+from msgspec import Struct, json
 
 from seatkeeper._wire import Call
+from seatkeeper.protocol.documents import UNREADABLE
 
 log = logging.getLogger("seatkeeper")
 
@@ -67,7 +68,7 @@ class Memory:
             return Kept()
         try:
             return _read(self._path.read_bytes())
-        except (OSError, DecodeError):
+        except (OSError, *UNREADABLE):
             return Kept()
 
     def _write(self, path: Path, content: bytes) -> None:

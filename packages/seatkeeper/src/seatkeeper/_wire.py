@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, TypeVar
 
-from msgspec import UNSET, DecodeError, Struct, json
+from msgspec import UNSET, Struct, json
 
 from seatkeeper import errors
 from seatkeeper.errors import SeatkeeperError
-from seatkeeper.protocol.documents import ErrorBody
+from seatkeeper.protocol.documents import UNREADABLE, ErrorBody
 
 Kind = Literal["activate", "refresh", "checkout", "return", "usage", "entitlement", "deactivate", "status"]
 
@@ -148,7 +148,7 @@ def problem_in(reply: Reply, *, server: str, at: datetime, product: str | None, 
     """Give the error that a reply other than a success stands for."""
     try:
         said = _read_error(reply.body)
-    except DecodeError:
+    except UNREADABLE:
         return _stranger(server, reply, at)
     kind = _BY_CODE.get(said.error_code) or _BY_STATUS.get(reply.status) or errors.ServerProblem
     denial = None if said.denial is UNSET else said.denial
@@ -174,7 +174,7 @@ def read_answer(server: str, reply: Reply, kind: type[Answered], at: datetime) -
     """
     try:
         return json.decode(reply.body, type=kind)
-    except DecodeError as error:
+    except UNREADABLE as error:
         raise _stranger(server, reply, at) from error
 
 

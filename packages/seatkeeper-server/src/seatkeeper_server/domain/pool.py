@@ -437,7 +437,7 @@ def _restored(
     """Rule 8: a signed lease that this database does not remember. The caller decides its request again afterwards."""
     if shown is None:
         return None
-    if shown.sequence <= pool.sequence:
+    if shown.sequence <= pool.sequence and not _is_later_life(pool, own, activation_id, shown, now):
         if own is not None and shown.generation == own.generation and shown.sequence > own.sequence:
             return CloneSuspected(
                 at=now, activation_id=activation_id, generation=shown.generation, holder=holder, sequence=shown.sequence
@@ -458,6 +458,13 @@ def _restored(
         expires_at=shown.expires_at,
         nonces=nonces,
     )
+
+
+def _is_later_life(pool: Pool, own: Holding | None, activation_id: str, shown: ShownLease, now: datetime) -> bool:
+    """A generation that this database has not come to: restored, although another program was first to show a newer number."""
+    if own is None or shown.generation <= own.generation or shown.activation_id not in (None, activation_id):
+        return False
+    return not own.occupies or shown.expires_at + pool.terms.margin > now
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from http import HTTPStatus
 from typing import Final, NoReturn, TypeVar
 
 import structlog
-from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError, convert, json
+from msgspec import UNSET, Struct, UnsetType, ValidationError, convert, json
 from msgspec.structs import fields
 
-from seatkeeper.protocol.documents import Denial, ErrorBody, ValidationProblem
+from seatkeeper.protocol.documents import UNREADABLE, Denial, ErrorBody, ValidationProblem
 from seatkeeper.protocol.problems import PROBLEMS
 from seatkeeper_server.http.messages import CLOSE, Answer, BodyTooLarge, BodyTooSlow, Header, json_answer
 from seatkeeper_server.service.desk import Closed, Overloaded
@@ -119,7 +119,7 @@ def read_document(body: bytes, decoder: json.Decoder[Document]) -> Document:
         return decoder.decode(body)
     except ValidationError as error:
         raise ProblemError("validation", validation=_wrong_fields(body, decoder.type, error)) from None
-    except (DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise ProblemError("body.unparsable") from None
 
 
@@ -141,7 +141,7 @@ def _wrong_fields(body: bytes, document: type[Struct], first: ValidationError) -
     """Look at each field by itself: the decoder stops at the first that is wrong, people want to hear of all."""
     try:
         given = json.decode(body)
-    except (DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise ProblemError("body.unparsable") from None
     if not isinstance(given, dict):
         return [_explained("", first)]

@@ -10,7 +10,7 @@ The desk is one thread with plain synchronous code; only the front is asynchrono
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +25,6 @@ from seatkeeper_server.service.calls import Call, Outcome
 from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageUnavailable, Store, Transaction
 
 MAX_BATCH = 256  # calls; beyond that a batch's own work delays its first caller more than a second commit would
-ANSWERED_AT_ONCE = 16  # answers that the front makes before it looks for new requests again
 MAX_WAITING = 4096  # calls; beyond that a caller is better told to come back than kept
 
 _log = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ class _Waiting:
 
 
 _Result = Outcome | BaseException
-_STOP = object()
+_STOP: list[_Waiting] = []  # told apart by identity
 
 
 class Desk:
@@ -95,7 +94,10 @@ class Desk:
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._on_batch = on_batch
-        self._queue: SimpleQueue[_Waiting | object] = SimpleQueue()
+        self._arrived: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
+        self._queue: SimpleQueue[list[_Waiting]] = SimpleQueue()
+        self._backlog: deque[_Waiting] = deque()
+        self._asked = self._taken = 0
         self._closed = False
         self._thread = Thread(target=self._run, name="desk", daemon=True)
 
@@ -107,13 +109,15 @@ class Desk:
         """Answer what waits, then stop."""
         if not self._closed:
             self._closed = True
+            for loop in list(self._arrived):
+                self._hand_over(loop)
             self._queue.put(_STOP)
             self._thread.join()
 
     @property
     def waiting(self) -> int:
         """How many calls wait."""
-        return self._queue.qsize()
+        return self._asked - self._taken
 
     async def ask(self, call: Call) -> Outcome:
         """Have a call decided; the outcome is durable when it is given.
@@ -125,12 +129,24 @@ class Desk:
         """
         if self._closed:
             raise Closed
-        if self._queue.qsize() >= self._max_waiting:
+        if self.waiting >= self._max_waiting:
             raise Overloaded
         loop = asyncio.get_running_loop()
         waiting = _Waiting(call, loop, loop.create_future())
-        self._queue.put(waiting)
+        self._asked += 1
+        if (arrived := self._arrived.get(loop)) is None:
+            arrived = self._arrived[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        arrived.append(waiting)
         return await waiting.answer
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand the calls that one turn of the loop brought to the desk together.
+
+        One by one, the first would wake the desk, which would commit it alone and fight the front for the interpreter meanwhile.
+        """
+        if (arrived := self._arrived.pop(loop, None)) is not None:
+            self._queue.put(arrived)
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
@@ -138,6 +154,7 @@ class Desk:
         next_beat = perf_counter()
         while True:
             batch, stopping = self._gather(max(0.0, next_beat - perf_counter()))
+            self._taken += len(batch)
             if batch:
                 self._serve(batch)
             if perf_counter() >= next_beat:
@@ -148,18 +165,19 @@ class Desk:
 
     def _gather(self, patience: float) -> tuple[list[_Waiting], bool]:
         """Take everything that waits; if nothing does, wait for the first call or the next beat."""
-        batch: list[_Waiting] = []
+        backlog, stopping = self._backlog, False
         try:
-            item = self._queue.get(timeout=patience) if patience else self._queue.get_nowait()
-            while True:
-                if not isinstance(item, _Waiting):
-                    return batch, True
-                batch.append(item)
-                if len(batch) >= self._max_batch:
-                    return batch, False
-                item = self._queue.get_nowait()
+            while len(backlog) < self._max_batch and not stopping:
+                waits = patience > 0 and not backlog
+                arrived = self._queue.get(timeout=patience) if waits else self._queue.get_nowait()
+                backlog.extend(arrived)
+                stopping = arrived is _STOP
         except Empty:
-            return batch, False
+            pass
+        if stopping and len(backlog) > self._max_batch:
+            self._queue.put(_STOP)
+            stopping = False
+        return [backlog.popleft() for _ in range(min(len(backlog), self._max_batch))], stopping
 
     def _serve(self, batch: list[_Waiting]) -> None:
         started = perf_counter()
@@ -169,7 +187,7 @@ class Desk:
         for waiting, result in zip(batch, results, strict=True):
             by_loop[waiting.loop].append((waiting.answer, result))
         for loop, answers in by_loop.items():
-            loop.call_soon_threadsafe(_deliver, loop, answers)
+            loop.call_soon_threadsafe(_deliver, answers)
 
     def _results(self, calls: list[Call]) -> Sequence[_Result]:
         try:
@@ -204,11 +222,8 @@ class Desk:
             _log.exception("sweep failed")
 
 
-def _deliver(loop: asyncio.AbstractEventLoop, answers: list[tuple["asyncio.Future[Outcome]", _Result]]) -> None:
-    """Hand out the answers, some at a time, so that the first are on their way while the last are being signed."""
-    if len(answers) > ANSWERED_AT_ONCE:
-        loop.call_soon(_deliver, loop, answers[ANSWERED_AT_ONCE:])
-    for future, result in answers[:ANSWERED_AT_ONCE]:
+def _deliver(answers: list[tuple["asyncio.Future[Outcome]", _Result]]) -> None:
+    for future, result in answers:
         if future.done():
             continue  # the caller has gone away; what was decided stands
         if isinstance(result, BaseException):

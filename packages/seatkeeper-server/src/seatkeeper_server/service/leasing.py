@@ -482,7 +482,7 @@ def _as_shown(claims: LeaseClaims | None) -> ShownLease | None:
     if claims is None:
         return None
     rights = {key: amount for key, amount in claims.feat.items() if key != SEAT}
-    return ShownLease(claims.seq, claims.gen, rights, datetime.fromtimestamp(claims.exp, tz=UTC))
+    return ShownLease(claims.seq, claims.gen, rights, datetime.fromtimestamp(claims.exp, tz=UTC), claims.act)
 
 
 def _stale(activation_id: str, holder: int, now: datetime) -> Denied:

@@ -8,9 +8,10 @@ something optional. Who decides what these say lives elsewhere.
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, DecodeError, Meta, Struct, UnsetType
 
 MAX_BODY_BYTES = 64 * 1024
+UNREADABLE = (DecodeError, UnicodeDecodeError, RecursionError)  # what reading bytes of who knows whom may raise
 MAX_SEAT_ID = 200  # characters; theirs is 50, longer is ours
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"  # in Python `$` alone would let a last newline pass

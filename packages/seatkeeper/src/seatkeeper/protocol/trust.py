@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from msgspec import DecodeError, json
+from msgspec import json
 
 from seatkeeper.protocol import envelopes
-from seatkeeper.protocol.documents import CertificateClaims, LeaseClaims
+from seatkeeper.protocol.documents import UNREADABLE, CertificateClaims, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 
 _read_lease = json.Decoder(LeaseClaims)
@@ -92,5 +92,5 @@ def _require(reason: str, holds: bool) -> None:
 def _decode(payload: bytes, decoder: json.Decoder[_Claims]) -> _Claims:
     try:
         return decoder.decode(payload)
-    except (DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last two: not UTF-8, nested without end
+    except UNREADABLE as error:
         raise EnvelopeError("malformed", f"unexpected claims: {error}") from error
