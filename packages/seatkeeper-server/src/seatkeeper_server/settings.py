@@ -73,6 +73,11 @@ class Settings(BaseSettings):
         return self.data / "seatkeeper.db"
 
     @property
+    def url_path(self) -> Path:
+        """Where a server leaves the URL it listens on, so that `sell --env` beside it can name it."""
+        return self.data / "server.url"
+
+    @property
     def scheme(self) -> str:
         """`https` with TLS, else `http`."""
         return "http" if self.tls_cert is None else "https"

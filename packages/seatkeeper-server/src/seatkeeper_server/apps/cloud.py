@@ -143,10 +143,15 @@ def serve(
         serve_http(
             cloud.app,
             settings,
-            lambda url: announce(start_line(settings, url, cloud.clock_state)),
+            lambda url: _listening(settings, url, cloud.clock_state, announce),
             running=running,
             protocol=ShortcutHttp,
         )
+
+
+def _listening(settings: Settings, url: str, clock: ClockState, announce: Callable[[str], None]) -> None:
+    settings.url_path.write_text(url, encoding="ascii")
+    announce(start_line(settings, url, clock))
 
 
 def _spare_the_collector() -> None:

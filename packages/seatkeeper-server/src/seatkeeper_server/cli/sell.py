@@ -23,6 +23,7 @@ from seatkeeper_server.domain.catalogue import (
 from seatkeeper_server.domain.intervals import read_interval
 from seatkeeper_server.domain.terms import Mode, NoncePolicy
 from seatkeeper_server.service import selling
+from seatkeeper_server.settings import Settings
 
 DEFAULT_SERVER = "http://127.0.0.1:6500"
 
@@ -79,9 +80,17 @@ def sell(
     if json:
         print_json(as_data(sold))
     elif env:
-        print(as_environment(sold, os.environ.get("SEATKEEPER_SERVER") or DEFAULT_SERVER))
+        print(as_environment(sold, os.environ.get("SEATKEEPER_SERVER") or _server_beside(place.settings)))
     else:
         print(as_text(sold))
+
+
+def _server_beside(settings: Settings) -> str:
+    """Tell where the server of this data directory listens, or listened last, as seen from this machine."""
+    try:
+        return settings.url_path.read_text(encoding="ascii").strip().replace("//0.0.0.0:", "//127.0.0.1:")
+    except OSError:
+        return DEFAULT_SERVER
 
 
 def _read_days(text: str) -> int | None:
@@ -110,6 +119,7 @@ def as_environment(sold: Sold, server: str) -> str:
         "SERVER": server,
         "TENANT": sold.tenant_id,
         "PRODUCT": sold.product_id,
+        "NAME": sold.product,
         "CODE": sold.code,
         "PUBLIC_KEY": sold.public_key,
     }
