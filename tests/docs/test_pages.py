@@ -1,0 +1,92 @@
+"""The tutorial and the how-tos do what they say: their commands and programs are run as they stand."""
+
+import re
+import sys
+
+import pytest
+
+from tests.docs.authority import write_certificates
+from tests.docs.conftest import Shell
+from tests.docs.pages import ROOT, blocks
+
+DOCS = ROOT / "docs"
+SELL = "seatkeeper cloud > server.log 2>&1 &\nseatkeeper sell acme solver --seats 2 --env > acme.env\n. ./acme.env\n"
+HOLD = "USER={user} LOGNAME={user} seat run -- sh -c 'touch {user}; exec sleep 60' & until test -e {user}; do sleep 0.1; done\n"
+
+
+def test_the_tutorial_from_top_to_bottom(shell: Shell) -> None:
+    """Sell one seat, hold it, be refused, look it up as the vendor."""
+    page = DOCS / "tutorial" / "first-seat.md"
+    done = shell.run("".join(blocks(page, "sh")))
+
+    assert done.returncode == 0, done.stderr
+    for said in ("working with a seat", "solver: 1 of 1 seats taken", "No seat is free", "exit code 75", "pool-full"):
+        assert said in done.stdout
+    assert "never printed" not in done.stdout
+
+
+def test_the_tutorials_program(shell: Shell) -> None:
+    """The lines of Python hold a seat."""
+    shell.write("program.py", blocks(DOCS / "tutorial" / "first-seat.md", "python")[0])
+    done = shell.run(f"{SELL} {sys.executable} program.py")
+
+    assert re.fullmatch(r"ada@\S+ works; the seat is held\n", done.stdout), done
+
+
+def test_freeing_a_stuck_seat(shell: Shell) -> None:
+    """Seen, taken back in honesty, taken back at once."""
+    seats, free, free_now = blocks(DOCS / "howto" / "free-a-stuck-seat.md", "sh")
+    done = shell.run(SELL + HOLD.format(user="ada") + HOLD.format(user="bob") + seats + free + free_now)
+
+    assert done.returncode == 0, done.stderr
+    assert "2 bought, 2 held" in done.stdout
+    assert "the place counts until" in done.stdout
+    assert "the place is free, and over-used until its program notices" in done.stdout
+
+
+def test_finding_out_why(shell: Shell) -> None:
+    """By the id, however it is typed, and by looking through a customer's refusals."""
+    by_id, by_customer = blocks(DOCS / "howto" / "why-refused.md", "sh")
+    shell.run(SELL + HOLD.format(user="ada") + HOLD.format(user="bob"))
+    refused = shell.run(". ./acme.env; seat run -- true || true")
+    denial = re.findall(r"D-\w+", refused.stderr)[0]
+    done = shell.run(by_id + by_customer, DENIAL=denial.lower())
+
+    assert done.returncode == 0, done.stderr
+    assert f"{denial}: ada@" in done.stdout
+    assert "pool-full" in done.stdout
+    assert "acme/solver" in done.stdout
+
+
+def test_testing_a_program_of_ones_own(shell: Shell) -> None:
+    """The example passes as a test file of its own."""
+    shell.write("test_work.py", blocks(DOCS / "howto" / "test-your-program.md", "python")[0])
+    done = shell.run(f"{sys.executable} -m pytest -q -p no:cacheprovider test_work.py")
+
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+@pytest.mark.parametrize("mutual", [False, True], ids=["server", "mutual"])
+def test_tls(shell: Shell, mutual: bool) -> None:
+    """Programs that trust the authority get through; with mutual TLS those that show a certificate, and no others."""
+    write_certificates(shell.folder)
+    port = shell.environment["SEATKEEPER_PORT"]
+    serve, trust, show = (block.replace("6500", port) for block in blocks(DOCS / "howto" / "tls.md", "sh"))
+    sell = "seatkeeper sell acme solver --seats 2 --data ./vendor --env > acme.env\n. ./acme.env\n"
+    await_server = "until grep -q https: server.log; do sleep 0.1; done\n"
+    serve = serve.replace("cloud ", "cloud --tls-client-ca authority.pem ") if mutual else serve
+    without = shell.run(serve + await_server + sell + trust)
+    shown = shell.run(". ./acme.env\n" + trust.replace("seat doctor", "") + show + "seat doctor && seat run -- echo works")
+
+    assert (without.returncode == 0) is not mutual, without.stdout
+    assert shown.returncode == 0, shown.stdout
+    assert "works" in shown.stdout
+
+
+def test_the_unit_names_real_settings() -> None:
+    """Each variable in the systemd unit is a setting of the server."""
+    (unit,) = blocks(DOCS / "howto" / "systemd.md", "ini")
+    settings = (DOCS / "reference" / "settings.md").read_text()
+
+    assert [name for name in re.findall(r"SEATKEEPER_\w+", unit) if f"`{name}`" not in settings] == []
