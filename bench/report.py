@@ -66,7 +66,7 @@ def verdicts(samples: Samples) -> list[Verdict]:
         *_at_least(samples, at, "refusal", "baseline-refusal", 3.0),
         *_at_least(samples, at, "refresh", "baseline-refresh", 2.0),
     ]
-    for case in ("refresh", "refusal", "activate+return"):
+    for case in ("refresh", "refusal"):
         if case in at:
             p99 = median(each.p99_ms for each in samples[at[case]])
             found.append(Verdict(f"{case}: p99 under {MOST_P99_MS:g} ms", p99, p99 < MOST_P99_MS))

@@ -83,7 +83,7 @@ def test_doctor_finds_a_sound_way(server: FakeServer, capsys: pytest.CaptureFixt
         ("SEATKEEPER_SERVER", "", "settings", 78),
         ("SEATKEEPER_SERVER", "http://no-such-host.invalid", "name", 69),
         ("SEATKEEPER_SERVER", "http://127.0.0.1:1", "tcp", 69),
-        ("SEATKEEPER_PUBLIC_KEY", FakeServer().public_key, "key", 76),
+        pytest.param("SEATKEEPER_PUBLIC_KEY", FakeServer().public_key, "key", 76, id="another-vendors-key"),
         ("SEATKEEPER_CODE", "wrong", "code", 77),
         ("SEATKEEPER_TENANT", "t_wrong", "tenant", 77),
     ],

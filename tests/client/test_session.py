@@ -1,9 +1,13 @@
 """Dealing with a license server: lost answers, restarts, take-overs, several servers."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from msgspec import json
 
 import seatkeeper
+from seatkeeper._storage import state_folder
 from seatkeeper.protocol.documents import ActivateRequest, RefreshRequest
 from seatkeeper.testing import FakeServer
 from tests.client.program import Program, Routes
@@ -95,6 +99,28 @@ def test_a_restarted_program_takes_its_own_seat_back() -> None:
     restarted = Program(server).begin()
 
     assert (server.used, restarted.session.state()) == (1, "held")
+
+
+def test_on_a_long_lease_too_a_restarted_program_takes_its_own_seat_back() -> None:
+    """There the device vouches for it: its key lies with the user, readable by him alone."""
+    server = FakeServer(seats=1, lease=3600)
+    Program(server).begin()
+    restarted = Program(server).begin()
+    key = state_folder() / "device.key"
+
+    assert (server.used, restarted.session.state()) == (1, "held")
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_on_a_long_lease_a_copied_token_is_of_no_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The seat's record on another device, whose key is another: the pool is full for it."""
+    server = FakeServer(seats=1, lease=3600)
+    Program(server).begin()
+    shutil.copytree(state_folder() / "seats", tmp_path / "elsewhere" / "seats")
+    monkeypatch.setenv("SEATKEEPER_STATE_DIR", str(tmp_path / "elsewhere"))
+
+    with pytest.raises(seatkeeper.NoSeat):
+        Program(server).begin()
 
 
 def test_a_restarted_program_sends_its_last_lease_and_does_not_start_on_it() -> None:

@@ -152,6 +152,7 @@ class Bench:
         earlier: Earlier | None = None,
         shown: ShownLease | None = None,
         blocked_until: float | None = None,
+        device: str | None = None,
     ) -> Decision:
         """Activate a seat id, and give what was decided."""
         own = self.pool.current(name)
@@ -161,6 +162,7 @@ class Bench:
             next_nonce=self.fresh_nonce(),
             features=features or {},
             proof=proof,
+            device=device,
             earlier=earlier,
             shown=shown,
             blocked_until=None if blocked_until is None else at(blocked_until),

@@ -7,7 +7,7 @@ from seatkeeper_server.domain.holdings import State
 from seatkeeper_server.domain.pool import Rejected
 from seatkeeper_server.domain.requests import Earlier, Refresh
 from seatkeeper_server.domain.terms import Overdraft
-from tests.domain.build import Bench, at, bench, elements, refused, switch
+from tests.domain.build import Bench, Seat, at, bench, elements, refused, switch, terms
 
 SAME = Earlier(generation=1, same_body=True)
 
@@ -262,10 +262,37 @@ def test_the_holders_are_numbered_as_they_are_met() -> None:
     assert pool.pool.holders == 3
 
 
-@pytest.mark.xfail(reason="rule 3 asks for a proof by the device key on leases over 15 minutes; no request carries one yet")
-def test_on_a_long_lease_the_token_alone_does_not_take_the_place_back() -> None:
-    """Rule 3: on leases over 15 minutes and on borrowed ones that needs a proof by the device key too."""
+@pytest.mark.parametrize("device", [None, "another"])
+def test_on_a_long_lease_the_token_alone_does_not_take_the_place_back(device: str | None) -> None:
+    """Rule 3: on leases over 15 minutes that needs a proof by the device key too."""
     pool = bench(seats=1, lease=16 * 60)
-    pool.take("a", 0)
+    pool.activate("a", 0, device="ours")
+
+    assert refused(pool.activate("a", 10, proof=1, device=device)) == "seats.exhausted"
+
+
+def test_on_a_long_lease_token_and_device_together_take_the_place_back() -> None:
+    """Rule 3: the same device, with the token it kept."""
+    pool = bench(seats=1, lease=16 * 60)
+    pool.activate("a", 0, device="ours")
+    pool.call(Refresh, Seat("a", 1, pool.holding("a").nonces.current), 5)
+
+    assert isinstance(pool.activate("a", 10, proof=1, device="ours"), Resumed)
+    assert isinstance(pool.activate("a", 20, proof=2, device="ours"), Resumed)
+
+
+def test_a_lease_that_was_granted_long_stays_long_when_terms_are_shortened() -> None:
+    """What counts is how long the older copy may still believe."""
+    pool = bench(seats=1, lease=60 * 60)
+    pool.activate("a", 0, device="ours")
+    pool.set_terms(terms(lease=60))
 
     assert refused(pool.activate("a", 10, proof=1)) == "seats.exhausted"
+
+
+def test_a_device_without_the_token_proves_nothing() -> None:
+    """Rule 4: the device key stands beside the token, not in its place."""
+    pool = bench(seats=1, lease=16 * 60)
+    pool.activate("a", 0, device="ours")
+
+    assert refused(pool.activate("a", 10, device="ours")) == "seats.exhausted"

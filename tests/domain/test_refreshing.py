@@ -314,3 +314,13 @@ def test_a_pool_that_grows_again_cuts_nobody() -> None:
     decided = [pool.call(Refresh, seat, 10) for seat in seats]
 
     assert [type(d) for d in decided] == [Refreshed, Refreshed]
+
+
+def test_who_is_blocked_keeps_a_seat_he_holds_and_does_not_retake_a_lapsed_one() -> None:
+    """A lapsed seat is taken again under activate's rules, a block being one of them."""
+    pool = bench(seats=2, lease=60, margin=6)
+    seat = pool.take("a", 0)
+
+    assert isinstance(pool.call(Refresh, seat, 10, blocked_until=at(500)), Refreshed)
+    assert refused(pool.call(Refresh, seat, 100, blocked_until=at(500))) == "policy.refused"
+    assert isinstance(pool.call(Refresh, seat, 500, blocked_until=at(500)), Retaken)

@@ -152,3 +152,28 @@ def test_a_later_life_is_recognised_although_another_program_showed_a_newer_leas
     pool.activate("a", 20, shown=_lost(90, ends=2, generation=5))
 
     assert pool.take("a", 20).generation == 6
+
+
+def test_every_client_of_the_lost_state_is_counted_and_none_is_called_a_clone() -> None:
+    """The first to show its lease raises the number beyond those of the others; they were signed all the same."""
+    pool = bench(3, lease=60, margin=6)
+    pool.take("known", 0)
+    pool.activate("a", 1, shown=_lost(100, ends=50))
+    pool.take("new", 2)
+
+    assert isinstance(pool.activate("b", 3, shown=_lost(95, ends=50)), Restored)
+    known = pool.activate("known", 4, proof=1, shown=_lost(97, ends=60))
+
+    assert isinstance(known, Restored)
+    assert pool.used() == 4
+
+
+def test_a_number_signed_after_the_restore_by_somebody_else_is_a_clone() -> None:
+    """What this database signed since is known; another lease of such a number was signed by a copy."""
+    pool = bench(4)
+    pool.activate("a", 1, shown=_lost(100, ends=50))
+    pool.take("a", 2, proof=1)
+    pool.take("b", 3)
+    pool.take("c", 4)
+
+    assert isinstance(pool.activate("b", 5, proof=1, shown=_lost(103, ends=60)), CloneSuspected)

@@ -136,3 +136,16 @@ def test_what_is_not_held_can_not_be_taken_back(when: float) -> None:
         pool.give_back(seat, when)
 
     assert pool.take_back("a", when) == Rejected("seat.gone")
+
+
+def test_a_seat_that_was_taken_back_comes_free_when_its_own_holder_returns_it() -> None:
+    """Rule 3: a place is free when its holder returned it with the current token, whoever took it from him before."""
+    pool = bench(seats=1)
+    seat = pool.take("a", 0)
+    pool.take_back("a", 5)
+    assert refused(pool.activate("b", 6)) == "seats.exhausted"
+
+    pool.give_back(seat, 7)
+
+    assert isinstance(pool.activate("b", 7), Claimed)
+    assert pool.holding("a").state is State.RETURNED

@@ -30,25 +30,27 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudServer]:
 
 @pytest.fixture(params=["real", "fake"])
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
-    """Each server, with two seats that nobody has touched."""
+    """Each server, with two seats that nobody has touched; `@pytest.mark.lease(seconds)` changes how long leases last."""
+    asked = request.node.get_closest_marker("lease")
+    lease = timedelta(seconds=asked.args[0]) if asked else LEASE
     if request.param == "real":
-        yield _sold(request.getfixturevalue("cloud"))
+        yield _sold(request.getfixturevalue("cloud"), lease)
     else:
-        yield from _fake()
+        yield from _fake(lease)
 
 
-def _sold(server: CloudServer) -> Target:
+def _sold(server: CloudServer, lease: timedelta) -> Target:
     features = tuple(read_feature(f"{key}={said}") for key, said in FEATURES.items())
-    terms = Terms(seats=SEATS, lease=LEASE, features=features)
+    terms = Terms(seats=SEATS, lease=lease, features=features)
     sale = Sale(customer=f"customer-{next(_customers)}", product="solver", terms=terms)
     with opened(server.data) as place, place.transaction() as desk:
         vault = place.vault(desk)
         sold = selling.sell(desk.catalogue, vault, sale, now=desk.now, starts_at=desk.now, random=os.urandom)
-    return Target(server.url, sold.tenant_id, sold.product_id, sold.code, sold.public_key, SEATS, LEASE.total_seconds())
+    return Target(server.url, sold.tenant_id, sold.product_id, sold.code, sold.public_key, SEATS, lease.total_seconds())
 
 
-def _fake() -> Iterator[Target]:
-    with FakeServer(seats=SEATS, lease=LEASE.total_seconds(), features=FEATURES) as server:
+def _fake(lease: timedelta) -> Iterator[Target]:
+    with FakeServer(seats=SEATS, lease=lease.total_seconds(), features=FEATURES) as server:
         said = server.environment
         yield Target(
             url=said["SEATKEEPER_SERVER"],
@@ -57,5 +59,5 @@ def _fake() -> Iterator[Target]:
             code=said["SEATKEEPER_CODE"],
             public_key=said["SEATKEEPER_PUBLIC_KEY"],
             seats=SEATS,
-            lease_seconds=LEASE.total_seconds(),
+            lease_seconds=lease.total_seconds(),
         )

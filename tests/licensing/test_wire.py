@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from licensing.target import Target
+from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import CertificateClaims, LeaseClaims
-from seatkeeper.protocol.envelopes import read_public_key
+from seatkeeper.protocol.envelopes import public_key_text, read_public_key
 from seatkeeper.protocol.trust import Expected, Trust
 
 Answer = httpx2.Response
@@ -36,6 +38,16 @@ class Program:
             "seatName": f"{self.seat_id}@host",
             "clientNonce": self.client_nonce,
             **more,
+        }
+
+    def proven(self, device: Ed25519PrivateKey) -> dict[str, object]:
+        """Give an activation for which a device vouches."""
+        body = self.body()
+        asked = devices.Asked(self.target.tenant_id, self.target.product_id, self.seat_id, self.client_nonce)
+        return {
+            **body,
+            "deviceKey": public_key_text(device.public_key()),
+            "deviceProof": devices.prove(device, asked),
         }
 
     def activate(self, body: dict[str, object] | None = None, **headers: str) -> Answer:
@@ -251,6 +263,36 @@ def test_a_program_that_kept_its_token_takes_its_own_place(program: Program, oth
     others[0].nonce = None
     gone = others[0].raw("PATCH", "/api/v1/activation/refresh", {}, Authorization=f"Bearer {old}")
     assert problem(gone) == (409, "seat.takenOver")
+
+
+@pytest.mark.lease(3600)
+def test_on_a_long_lease_the_token_alone_does_not_take_the_place_back(others: list[Program]) -> None:
+    """A token can be copied: without the device's proof it is a take-over, and a full pool refuses it."""
+    answer = others[0].activate(Authorization=f"Bearer {others[0].token}")
+
+    assert problem(answer) == (402, "seats.exhausted")
+
+
+@pytest.mark.lease(3600)
+def test_on_a_long_lease_token_and_device_take_the_place_back(program: Program, others: list[Program]) -> None:
+    """200: the same seat for the device it was given to; another device's proof is of no use."""
+    device, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    others[0].leave()
+    assert program.activate(program.proven(device)).status_code == 201
+    bearer = {"Authorization": f"Bearer {program.token}"}
+
+    assert problem(program.activate(program.proven(stranger), **bearer)) == (402, "seats.exhausted")
+    assert program.activate(program.proven(device), **bearer).status_code == 200
+    assert program.token.split(".")[1] == "2"
+
+
+def test_a_wrong_proof_is_named(program: Program) -> None:
+    """422: a signature over another request, or by another key."""
+    body = program.proven(Ed25519PrivateKey.generate())
+    answer = program.activate({**body, "seatId": "another seat"})
+
+    assert problem(answer) == (422, "validation")
+    assert answer.json()["validationErrors"][0]["propertyName"] == "deviceProof"
 
 
 def test_a_late_return_of_an_earlier_life_changes_nothing(others: list[Program], program: Program) -> None:

@@ -32,13 +32,13 @@ class Running:
 
 
 @contextmanager
-def running(app: Any, settings: Settings) -> Iterator[Running]:
-    """Serve an application in a thread of its own."""
+def running(app: Any, settings: Settings, **how: Any) -> Iterator[Running]:
+    """Serve an application in a thread of its own; `how` goes to `serve`."""
     told: Queue[Any] = Queue()
 
     def run() -> None:
         try:
-            serving.serve(app, settings, told.put, running=told.put)
+            serving.serve(app, settings, told.put, running=told.put, **how)
         except BaseException as error:
             told.put(error)
             raise

@@ -4,6 +4,7 @@ A call that grants something carries a fresh `clientNonce`, which its lease must
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, json
 
@@ -12,6 +13,7 @@ from seatkeeper._settings import Settings
 from seatkeeper._storage import Kept
 from seatkeeper._talk import Runtime
 from seatkeeper._wire import Call, Kind
+from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import (
     ActivateRequest,
     CodeCredentials,
@@ -20,12 +22,19 @@ from seatkeeper.protocol.documents import (
     UsageRequest,
     WantedFeature,
 )
+from seatkeeper.protocol.envelopes import public_key_text
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 class Calls:
     """Makes the calls of one seat; `kept` is what is remembered of it at the time."""
 
-    def __init__(self, settings: Settings, identity: Identity, runtime: Runtime) -> None:
+    def __init__(
+        self, settings: Settings, identity: Identity, runtime: Runtime, device: "Ed25519PrivateKey | None" = None
+    ) -> None:
+        self._device = device
         self._settings = settings
         self._identity = identity
         self._runtime = runtime
@@ -33,6 +42,7 @@ class Calls:
     def activate(self, kept: Kept, features: Mapping[str, int]) -> Call:
         """Ask for the seat, with the token of an earlier life if there is one."""
         nonce = self._runtime.nonce()
+        key, proof = self._proof(nonce)
         body = ActivateRequest(
             product_id=self._settings.product,
             seat_id=self._identity.seat_id,
@@ -43,8 +53,17 @@ class Calls:
             sent_at=self._runtime.now().moment,
             features=_wanted(features),
             holder=self._identity.holder,
+            device_key=key,
+            device_proof=proof,
         )
         return self._call("activate", Kept(access_token=kept.access_token), body, nonce)
+
+    def _proof(self, nonce: str) -> tuple[str, str] | tuple[None, None]:
+        """Sign for this device; on a long lease, the stored token alone would not take our own place back."""
+        if self._device is None:
+            return None, None
+        asked = devices.Asked(self._settings.tenant, self._settings.product, self._identity.seat_id, nonce)
+        return public_key_text(self._device.public_key()), devices.prove(self._device, asked)
 
     def asks_the_same(self, call: Call, features: Mapping[str, int]) -> bool:
         """Tell whether an earlier activate, perhaps of an earlier life, asked for what is wanted now."""

@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, ValidationError, json
 from seatkeeper._fake_pool import Feature, Place, Pool, Rejection
 from seatkeeper._fake_signing import Signer, new_id
 from seatkeeper._wire import Reply
-from seatkeeper.protocol import ids
+from seatkeeper.protocol import devices, ids
 from seatkeeper.protocol.codes import ALPHABET, canonical, make_code
 from seatkeeper.protocol.documents import (
     MAX_BODY_BYTES,
@@ -337,7 +337,17 @@ class Api:
             since=now,
             expires_at=now + self.pool.lease,
             refreshed_at=now,
+            device=self._device(asked),
         )
+
+    def _device(self, asked: ActivateRequest) -> str | None:
+        """Give the device's key if the request proves that the device has it."""
+        if asked.device_key is None or asked.device_proof is None:
+            return None
+        said = devices.Asked(self.signer.tenant, asked.product_id, asked.seat_id, asked.client_nonce or "")
+        if not devices.is_proven(asked.device_key, asked.device_proof, said):
+            raise Rejection("validation", "this is not a signature by deviceKey over this request", feature="deviceProof")
+        return asked.device_key
 
     def _lease(self, place: Place, client_nonce: str | None) -> str:
         features = {key: 1 for key, feature in self.pool.features.items() if feature.type == "bool"}

@@ -48,6 +48,7 @@ class Place:
     sends_nonces: bool = False
     drawn: dict[str, int] = field(default_factory=dict)  # of element pools: comes back with the seat
     spent: dict[str, int] = field(default_factory=dict)  # of usage counts: does not
+    device: str | None = None  # whose proof, beside the token, takes a place on a long lease back
     status: Literal["held", "returned", "taken back"] = "held"
     ghosts: list[float] = field(default_factory=list)
 
@@ -60,6 +61,9 @@ class Place:
 
     def free_by(self, now: float) -> list[float]:
         return [end for end in (*self.ghosts, self.expires_at if self.status == "held" else 0.0) if end > now]
+
+
+LONG_LEASE = 900.0  # seconds; beyond this a token alone doesn't prove whose place it is
 
 
 class Pool:
@@ -88,6 +92,8 @@ class Pool:
             self._draw(fresh, wanted, now)
             self.places[fresh.seat_id] = fresh
             return fresh, True
+        if self.lease > LONG_LEASE:
+            proven = proven and fresh.device is not None and fresh.device == place.device
         same = proven and place.status == "held"
         if not (same and place.is_held(now)):
             self._require_room(now)
@@ -169,7 +175,7 @@ class Pool:
 
     def _renew(self, place: Place, fresh: Place, now: float) -> None:
         place.generation += 1
-        place.seat_name, place.holder = fresh.seat_name, fresh.holder
+        place.seat_name, place.holder, place.device = fresh.seat_name, fresh.holder, fresh.device
         place.nonce_before = place.request_before = None
         place.sends_nonces = False
         place.since = place.since if place.is_held(now) else now

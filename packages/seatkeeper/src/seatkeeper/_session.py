@@ -13,7 +13,7 @@ The rules it keeps (contract, "Rules of the seat")
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct, json, structs
 
@@ -48,6 +48,9 @@ from seatkeeper.protocol.documents import (
     RefreshAnswer,
 )
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 START_ATTEMPTS: Final = 4  # at the start, before the user is told that no server answers
 
 Document = Struct | None
@@ -57,14 +60,21 @@ class Session:
     """The state of one seat and the talks about it. `holding` is None until a seat was taken."""
 
     def __init__(
-        self, settings: Settings, identity: Identity, memory: Memory, *, features: Mapping[str, int], runtime: Runtime
+        self,
+        settings: Settings,
+        identity: Identity,
+        memory: Memory,
+        *,
+        features: Mapping[str, int],
+        runtime: Runtime,
+        device: "Ed25519PrivateKey | None" = None,
     ) -> None:
         self.settings = settings
         self.identity = identity
         self.holding: Holding | None = None
         self.cause: SeatkeeperError | None = None  # of the latest trouble
         self._memory = memory
-        self._calls = Calls(settings, identity, runtime)
+        self._calls = Calls(settings, identity, runtime, device)
         self._runtime = runtime
         self._belief = Belief(settings, identity.seat_id, memory.kept.last_lease)
         self._drawn = dict(features)  # what a new activation has to ask for

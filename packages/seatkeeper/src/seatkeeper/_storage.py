@@ -12,11 +12,15 @@ import tempfile
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, json
 
 from seatkeeper._wire import Call
 from seatkeeper.protocol.documents import UNREADABLE
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 log = logging.getLogger("seatkeeper")
 
@@ -86,6 +90,23 @@ def memory_of(*, tenant: str, product: str, seat_id: str, folder: Path | None = 
     return Memory((folder or state_folder()) / "seats" / f"{name}.json")
 
 
+def device_key(folder: Path | None = None) -> "Ed25519PrivateKey | None":
+    """Give the key by which this user's programs on this device prove themselves; made when it is first wanted.
+
+    None where it can't be kept: a proof by a key that is forgotten at once would prove nothing.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    path = (folder or state_folder()) / "device.key"
+    try:
+        if not path.exists():
+            _create_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
+        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except (OSError, ValueError) as error:
+        log.warning("device.no-key path=%s reason=%s", path, error)
+        return None
+
+
 def state_folder() -> Path:
     """Give the user's folder for state: $SEATKEEPER_STATE_DIR, else where the system keeps such things."""
     chosen = os.environ.get("SEATKEEPER_STATE_DIR")
@@ -117,6 +138,28 @@ def _replace(path: Path, content: bytes) -> None:
         with suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def _create_once(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet; of two programs that do so at once, the first one's stays."""
+    make_private(path.parent)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        if not path.exists():
+            _link_or_rename(beside, path)
+    finally:
+        with suppress(OSError):
+            os.unlink(beside)
+
+
+def _link_or_rename(source: str, path: Path) -> None:
+    try:
+        with suppress(FileExistsError):
+            os.link(source, path)
+    except OSError:  # a file system without links
+        os.replace(source, path)
 
 
 def _mark(path: Path) -> tuple[int, ...]:

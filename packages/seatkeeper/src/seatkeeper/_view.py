@@ -8,7 +8,7 @@ from seatkeeper._identity import By, identify
 from seatkeeper._seat import State
 from seatkeeper._session import Session
 from seatkeeper._settings import Given, Settings, find_settings
-from seatkeeper._storage import memory_of
+from seatkeeper._storage import device_key, memory_of
 from seatkeeper._talk import Runtime
 from seatkeeper.errors import SeatkeeperError, SeatLost
 
@@ -28,7 +28,7 @@ class Plan:
         tenant, product = self.settings.tenant, self.settings.product
         identity = identify(tenant=tenant, product=product, seat_id=self.seat_id, by=self.by)
         memory = memory_of(tenant=tenant, product=product, seat_id=identity.seat_id)
-        return Session(self.settings, identity, memory, features=self.features, runtime=self.runtime)
+        return Session(self.settings, identity, memory, features=self.features, runtime=self.runtime, device=device_key())
 
 
 def plan(

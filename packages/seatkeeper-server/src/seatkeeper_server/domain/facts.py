@@ -43,6 +43,7 @@ class Granted(Fact):
     rights: Amounts
     expires_at: datetime
     nonces: Nonces
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +218,7 @@ class Note(Fact):
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-_FIXED = frozenset({"at", "activation_id", "generation", "holder", "nonces", "denial_id", "noted"})
+_FIXED = frozenset({"at", "activation_id", "generation", "holder", "nonces", "device", "denial_id", "noted"})
 
 
 def details(fact: Fact) -> dict[str, object]:

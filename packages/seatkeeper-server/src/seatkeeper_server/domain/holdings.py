@@ -56,10 +56,11 @@ class Holding:
     sequence: int
     nonces: Nonces
     noted_at: datetime  # when a fact last said that this holder is alive
+    device: str | None = None  # the key by which its device proves itself, beside the token, on long leases
     floored: bool = False  # downtime already gave it one refresh interval since its last refresh
 
     def __post_init__(self) -> None:
-        if self.generation < 1 or any(amount < 0 for amount in self.rights.values()):
+        if self.generation < 1 or min(self.rights.values(), default=0) < 0:
             raise ValueError("a holding has a generation from 1 on and no negative amounts")
         if self.free_at is not None and not self.occupies:
             raise ValueError("a place that doesn't count can't come back")

@@ -65,6 +65,7 @@ from seatkeeper_server.domain.requests import (
 from seatkeeper_server.domain.terms import SEAT, Kind, Mode, NoncePolicy, Standing, Terms
 
 NOTED_EVERY = timedelta(hours=1)  # a refresh is written down at most this often for a holder
+LONG_LEASE = timedelta(minutes=15)  # beyond this a token alone doesn't prove whose place it is (rule 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,8 @@ class Pool:
     """One entitlement's seats and features, as far as a decision sees them.
 
     `sequence` numbers the leases signed, `holders` the holders met. `excess` is how many holders still have to go because
-    the pool was shrunk below its use.
+    the pool was shrunk below its use. Leases numbered above `lost_after`, up to `lost_until`, may have been signed by a state
+    of this database that was lost when it was restored.
     """
 
     terms: Terms
@@ -80,6 +82,8 @@ class Pool:
     sequence: int = 0
     holders: int = 0
     excess: int = 0
+    lost_after: int = 0
+    lost_until: int = 0
     holdings: Mapping[tuple[str, int], Holding] = field(default_factory=dict)
 
     def current(self, activation_id: str) -> Holding | None:
@@ -161,9 +165,10 @@ def _activate(pool: Pool, ask: Activate, now: datetime) -> Decision:
             return Rejected("idempotency.mismatch")
         if own is not None and own.state is State.HELD:
             return _repeat(own, now) if own.generation == ask.earlier.generation else Rejected("seat.takenOver")
-    kept = own.nonces if own else Nonces(current=ask.next_nonce)
-    if (news := _restored(pool, own, ask.activation_id, ask.holder, ask.shown, kept, now)) is not None:
-        return news
+    if ask.shown is not None:
+        kept = own.nonces if own else Nonces(current=ask.next_nonce)
+        if (news := _restored(pool, own, ask.activation_id, ask.holder, ask.shown, kept, now)) is not None:
+            return news
     if (refusal := _closed(pool, now)) is not None:
         return replace(refusal, activation_id=ask.activation_id, holder=ask.holder)
     if ask.blocked_until is not None and now < ask.blocked_until:
@@ -176,9 +181,13 @@ def _activate(pool: Pool, ask: Activate, now: datetime) -> Decision:
 
 
 def _is_its_own(pool: Pool, own: Holding, ask: Activate, now: datetime) -> bool:
-    """Nobody else can believe in this place: the token proves it, its holder returned it, or its lease is long over."""
+    """Nobody else can believe in this place: the token proves it, its holder returned it, or its lease is long over.
+
+    On a long lease the token alone may be a copy; there the device proves itself too.
+    """
     if ask.proof is not None and ask.proof == own.generation:
-        return True
+        is_long = pool.terms.lease > LONG_LEASE or own.expires_at - now > LONG_LEASE
+        return not is_long or (ask.device is not None and ask.device == own.device)
     if own.state is State.RETURNED:
         return True
     return own.free_at is None and own.state is State.HELD and own.expires_at + pool.terms.margin <= now
@@ -197,6 +206,7 @@ def _claim(pool: Pool, own: Holding | None, ask: Activate, now: datetime) -> Dec
         rights=wanted,
         expires_at=pool.terms.lease_end(now),
         nonces=_first_nonces(pool, ask),
+        device=ask.device,
     )
 
 
@@ -218,6 +228,7 @@ def _resume(pool: Pool, own: Holding, ask: Activate, now: datetime) -> Decision:
         rights={key: wanted.get(key, 0) + drawn.get(key, 0) for key in {**drawn, **wanted}},
         expires_at=pool.terms.lease_end(now),
         nonces=_first_nonces(pool, ask),
+        device=ask.device,
     )
 
 
@@ -239,6 +250,7 @@ def _take_over(pool: Pool, own: Holding, ask: Activate, now: datetime) -> Decisi
         rights=wanted,
         expires_at=pool.terms.lease_end(now),
         nonces=_first_nonces(pool, ask),
+        device=ask.device,
     )
 
 
@@ -252,6 +264,8 @@ def _refresh(pool: Pool, ask: Refresh, now: datetime) -> Decision:
         return replace(refusal, activation_id=own.activation_id, generation=own.generation, holder=own.holder)
     nonces = _next_nonces(own.nonces, ask)
     if own.state is State.LAPSED:
+        if ask.blocked_until is not None and now < ask.blocked_until:
+            return _denied(pool, "excluded", "policy.refused", now, own.activation_id, own.holder)
         return _retake(pool, own, nonces, now)
     if pool.excess > 0:
         return _cut(pool, own, now)
@@ -263,6 +277,7 @@ def _refresh(pool: Pool, ask: Refresh, now: datetime) -> Decision:
         rights=own.rights,
         expires_at=max(pool.terms.lease_end(now), pool.terms.bounded(own.expires_at)),
         nonces=nonces,
+        device=own.device,
         noted=now - own.noted_at >= NOTED_EVERY,
     )
 
@@ -281,6 +296,7 @@ def _retake(pool: Pool, own: Holding, nonces: Nonces, now: datetime) -> Decision
         rights=own.rights,
         expires_at=pool.terms.lease_end(now),
         nonces=nonces,
+        device=own.device,
     )
 
 
@@ -339,7 +355,7 @@ def _give_back(tally: Tally, own: Holding, ask: GiveBack, who: dict[str, object]
 def _return(pool: Pool, ask: Return, now: datetime) -> Decision:
     """Returning is always a success; only the current generation's seat, still held, changes anything."""
     own = pool.current(ask.activation_id)
-    if own is None or ask.generation != own.generation or own.state not in (State.HELD, State.LAPSED):
+    if own is None or ask.generation != own.generation or own.state in (State.RETURNED, State.SUPERSEDED):
         return Repeated(at=now, activation_id=ask.activation_id, generation=ask.generation)
     lingers = own.state is State.HELD and pool.terms.linger > timedelta(0)
     back = returnable(pool.tallies, own.rights) if own.occupies else {}
@@ -421,23 +437,21 @@ def nonce_in_order(pool: Pool, own: Holding, nonce: str | None) -> bool:
     return nonce == own.nonces.current
 
 
-def _restored_call(pool: Pool, own: Holding | None, ask: Call, now: datetime) -> Fact | None:
-    if own is None and ask.shown is None:
+def _restored_call(pool: Pool, own: Holding | None, ask: Refresh, now: datetime) -> Fact | None:
+    if ask.shown is None:
         return None
     if ask.nonce is not None:
         ahead = Nonces(current=ask.nonce, bound=True)  # it is newer than the database, as the lease is
     else:
         ahead = own.nonces if own else Nonces(current=ask.next_nonce)
-    return _restored(pool, own, ask.activation_id, own.holder if own else 0, ask.shown, ahead, now)
+    return _restored(pool, own, ask.activation_id, own.holder if own else ask.holder, ask.shown, ahead, now)
 
 
 def _restored(
-    pool: Pool, own: Holding | None, activation_id: str, holder: int, shown: ShownLease | None, nonces: Nonces, now: datetime
+    pool: Pool, own: Holding | None, activation_id: str, holder: int, shown: ShownLease, nonces: Nonces, now: datetime
 ) -> Fact | None:
     """Rule 8: a signed lease that this database does not remember. The caller decides its request again afterwards."""
-    if shown is None:
-        return None
-    if shown.sequence <= pool.sequence and not _is_later_life(pool, own, activation_id, shown, now):
+    if shown.sequence <= pool.sequence and not _is_lost(pool, own, activation_id, shown, now):
         if own is not None and shown.generation == own.generation and shown.sequence > own.sequence:
             return CloneSuspected(
                 at=now, activation_id=activation_id, generation=shown.generation, holder=holder, sequence=shown.sequence
@@ -460,9 +474,13 @@ def _restored(
     )
 
 
-def _is_later_life(pool: Pool, own: Holding | None, activation_id: str, shown: ShownLease, now: datetime) -> bool:
-    """A generation that this database has not come to: restored, although another program was first to show a newer number."""
-    if own is None or shown.generation <= own.generation or shown.activation_id not in (None, activation_id):
+def _is_lost(pool: Pool, own: Holding | None, activation_id: str, shown: ShownLease, now: datetime) -> bool:
+    """Tell whether a lease was signed by the lost state although another program was first to show a newer number."""
+    if shown.activation_id not in (None, activation_id):
+        return False
+    if (own is None or shown.sequence > own.sequence) and pool.lost_after < shown.sequence <= pool.lost_until:
+        return own is None or not own.occupies or shown.generation >= own.generation
+    if own is None or shown.generation <= own.generation:
         return False
     return not own.occupies or shown.expires_at + pool.terms.margin > now
 
@@ -561,6 +579,7 @@ def _apply_granted(pool: Pool, fact: Granted) -> Pool:
         sequence=pool.sequence + 1,
         nonces=fact.nonces,
         noted_at=fact.at if fact.recorded or own is None else own.noted_at,
+        device=fact.device,
     )
     if own is not None and own.occupies and isinstance(fact, TakenOver):
         pool = _keep_superseded(pool, own)
@@ -638,8 +657,13 @@ def _apply_restored(pool: Pool, fact: Restored) -> Pool:
         sequence=fact.sequence,
         nonces=fact.nonces,
         noted_at=fact.at,
+        device=own.device if own else None,
     )
-    return _with_holding(pool, fact, new, sequence=max(pool.sequence, fact.sequence), forced=True)
+    after = _with_holding(pool, fact, new, sequence=max(pool.sequence, fact.sequence), forced=True)
+    if fact.sequence <= pool.sequence:
+        return after
+    lost_after = pool.lost_after if pool.lost_until else pool.sequence
+    return replace(after, lost_after=lost_after, lost_until=fact.sequence)
 
 
 def _signed(pool: Pool, fact: Fact, own: Holding) -> Pool:
@@ -673,6 +697,8 @@ def _changed(
         sequence=pool.sequence if sequence is None else sequence,
         holders=max(pool.holders, fact.holder),
         excess=excess,
+        lost_after=pool.lost_after,
+        lost_until=pool.lost_until,
         holdings=holdings,
     )
 

@@ -28,7 +28,8 @@ class ShownLease:
 class Activate:
     """Take a seat for a holder.
 
-    `activation_id` is the holder's own, or a fresh one. `proof` is the generation of a token of this seat's earlier life.
+    `activation_id` is the holder's own, or a fresh one. `proof` is the generation of a token of this seat's earlier life;
+    `device` is the key that the asking device has proven to have.
     """
 
     activation_id: str
@@ -36,6 +37,7 @@ class Activate:
     next_nonce: str
     features: Mapping[str, int] = field(default_factory=dict)
     proof: int | None = None
+    device: str | None = None
     earlier: Earlier | None = None
     shown: ShownLease | None = None
     blocked_until: datetime | None = None
@@ -57,7 +59,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh(Call):
-    """Keep the seat."""
+    """Keep the seat. Who is blocked may keep one that he holds, and not take a lapsed one again.
+
+    `holder` is the number of who is known although his holding is not, in a database that was restored.
+    """
+
+    holder: int = 0
+    blocked_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +75,9 @@ class CheckOut(Call):
     key: str
     amount: int
 
+    def __post_init__(self) -> None:
+        _require_positive(self.amount)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveBack(Call):
@@ -74,6 +85,9 @@ class GiveBack(Call):
 
     key: str
     amount: int
+
+    def __post_init__(self) -> None:
+        _require_positive(self.amount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +112,11 @@ class TakeBack:
     activation_id: str
     by: str
     at_once: bool = False
+
+
+def _require_positive(amount: int) -> None:
+    if amount < 1:
+        raise ValueError(f"an amount is at least 1, not {amount}")
 
 
 Request = Activate | Refresh | CheckOut | GiveBack | Use | Return | TakeBack

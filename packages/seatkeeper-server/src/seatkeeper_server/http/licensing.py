@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 import structlog
 from msgspec import json
 
+from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import (
     ActivateAnswer,
     ActivateRequest,
@@ -141,6 +142,7 @@ async def activate(front: Front, request: Request) -> Answer:
         key=key_of(request, code_hash, ask.client_nonce),
         proof=earlier_life(request, front.keyring.tenant(tenant_id)),
         last_lease=ask.last_lease,
+        device=_device(tenant_id, ask),
         borrow=ask.borrow_until is not None,
     )
     match await front.desk.ask(call):
@@ -163,6 +165,20 @@ def _activated(front: Front, served: Served, client_nonce: str | None) -> Answer
         certificate=front.keyring.certificate(tenant_id),
     )
     return json_answer(201 if served.new_place else 200, answer, _nonce(served.nonce))
+
+
+def _device(tenant_id: str, ask: ActivateRequest) -> str | None:
+    """Give the device's key if the request proves that the device has it; a key without a proof says nothing.
+
+    Raises:
+        ProblemError: the proof is wrong.
+    """
+    if ask.device_key is None or ask.device_proof is None:
+        return None
+    asked = devices.Asked(tenant_id, ask.product_id, ask.seat_id, ask.client_nonce or "")
+    if ask.client_nonce is None or not devices.is_proven(ask.device_key, ask.device_proof, asked):
+        reject_field("deviceProof", "This is not a signature by deviceKey over this request; see the reference.")
+    return ask.device_key
 
 
 def _who(ask: ActivateRequest, request: Request) -> Who:

@@ -60,6 +60,7 @@ class ActivateCall:
     key: Key | None = None
     proof: TokenClaims | None = None
     last_lease: str | None = None
+    device: str | None = None  # the key that the asking device has proven to have
     borrow: bool = False
 
 

@@ -34,7 +34,6 @@ from seatkeeper_server.domain.requests import (
     Request,
     Return,
     ShownLease,
-    TakeBack,
     Use,
 )
 from seatkeeper_server.domain.terms import SEAT
@@ -105,16 +104,6 @@ class Leasing:
         for key, window in ended:
             work.close_window(key, window)
         work.save()
-
-    def take_back(self, tx: Transaction, record: HoldingRecord, *, by: str, at_once: bool, now: datetime) -> Decision:
-        """Take a seat from its holder, on behalf of an administrator."""
-        key = (record.tenant_id, record.entitlement_id)
-        work = Workspace(tx, now)
-        work.load_pools([key])
-        request = TakeBack(activation_id=record.holding.activation_id, by=by, at_once=at_once)
-        decision = work.decide(key, request, record, record.who)
-        work.save()
-        return decision
 
 
 @dataclass(slots=True)
@@ -195,6 +184,7 @@ class _Batch:
             next_nonce=self._nonce(),
             features=call.features,
             proof=self._proof(call, own),
+            device=call.device,
             earlier=self._earlier(call.tenant_id, call.key),
             shown=_as_shown(shown),
             blocked_until=known.blocked_until if known else None,
@@ -240,7 +230,8 @@ class _Batch:
             return Return(activation_id=call.token.activation_id, generation=call.token.generation)
         key = (own.tenant_id, own.entitlement_id)
         shown = self._shown(call.last_lease, key, own, own.who.seat_id)
-        return _request(call, self._nonce(), self._earlier(call.tenant_id, call.key), _as_shown(shown))
+        earlier = self._earlier(call.tenant_id, call.key)
+        return _request(call, self._nonce(), earlier, _as_shown(shown), own.holding.holder, own.blocked_until)
 
     def _forgotten(self, call: HeldCall) -> Outcome | _Refusing:
         """A seat this database doesn't know: long over, unless its lease proves that the database was restored."""
@@ -255,8 +246,11 @@ class _Batch:
             return Refused("seat.gone")
         self.work.load_seats([(*key, shown.sub)])
         known = self.work.holders.get((*key, shown.sub))
+        if known and self.work.holding_of(known):
+            return Refused("seat.takenOver")  # under another activation this database does know the seat
         who = known.who if known else Who(seat_id=shown.sub)
-        request = _request(call, self._nonce(), None, _as_shown(shown))
+        number, blocked_until = (known.number, known.blocked_until) if known else (0, None)
+        request = _request(call, self._nonce(), None, _as_shown(shown), number, blocked_until)
         decision = self._ask(key, request, None, who)
         if isinstance(decision, Fact) and not isinstance(decision, Denied):
             self.work.know(key, decision.holder, who, known.blocked_until if known else None)
@@ -423,7 +417,8 @@ class _Batch:
         claims = _claims(lease)
         if claims is None or lease is None or (claims.ent, claims.sub) != (key[1], seat_id):
             return None
-        seen = own.holding.sequence if own else self.work.pool(key).sequence
+        pool = self.work.pool(key)
+        seen = own.holding.sequence if own else pool.lost_after if pool.lost_until else pool.sequence
         if claims.seq <= seen:
             return None
         return self.leasing.signer.recognise(key[0], lease)
@@ -443,7 +438,14 @@ _TWO = [low + high for high in ALPHABET for low in ALPHABET]  # ten bits as two 
 _EMPTY = Occupancy(holders=[], more=0, next_free_by=None)
 
 
-def _request(call: HeldCall, next_nonce: str, earlier: Earlier | None, shown: ShownLease | None) -> Request:
+def _request(
+    call: HeldCall,
+    next_nonce: str,
+    earlier: Earlier | None,
+    shown: ShownLease | None,
+    holder: int,
+    blocked_until: datetime | None,
+) -> Request:
     """Give the pool machine's request for a call of a seat's holder."""
     common = {
         "activation_id": call.token.activation_id,
@@ -462,7 +464,7 @@ def _request(call: HeldCall, next_nonce: str, earlier: Earlier | None, shown: Sh
         case Verb.USE:
             return Use(key=call.feature, **common)  # type: ignore[arg-type]
         case _:
-            return Refresh(shown=shown, **common)  # type: ignore[arg-type]
+            return Refresh(shown=shown, holder=holder, blocked_until=blocked_until, **common)  # type: ignore[arg-type]
 
 
 def _without_shown(request: Request) -> Request:

@@ -69,6 +69,7 @@ class HoldingRecord:
     entitlement_id: str
     holding: Holding
     who: Who
+    blocked_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,8 +80,15 @@ class Workspace:
             for holder, holding in self.tx.seats(missing):
                 self.holders[holder.tenant_id, holder.chain_id, holder.who.seat_id] = holder
                 if holding is not None and (holder.tenant_id, holding.activation_id) not in self.held:
-                    where = {"tenant_id": holder.tenant_id, "entitlement_id": holder.chain_id}
-                    self._see(HoldingRecord(**where, holding=holding, who=holder.who))
+                    self._see(
+                        HoldingRecord(
+                            tenant_id=holder.tenant_id,
+                            entitlement_id=holder.chain_id,
+                            holding=holding,
+                            who=holder.who,
+                            blocked_until=holder.blocked_until,
+                        )
+                    )
 
     def load_keyed(self, asked: Iterable[tuple[str, str, str]]) -> None:
         """Read the successes kept under these (tenant, scope, key), as far as their time is not over."""
@@ -196,7 +203,14 @@ class Workspace:
         self._changed_pools.add(key)
 
     def _set(self, key: PoolKey, holding: Holding, who: Who) -> None:
-        record = HoldingRecord(tenant_id=key[0], entitlement_id=key[1], holding=holding, who=who)
+        before = self.held.get((key[0], holding.activation_id))
+        record = HoldingRecord(
+            tenant_id=key[0],
+            entitlement_id=key[1],
+            holding=holding,
+            who=who,
+            blocked_until=before.blocked_until if before else None,
+        )
         if holding.past == CURRENT:
             self._see(record)
         self._changed_places[key[0], holding.activation_id, holding.past] = record

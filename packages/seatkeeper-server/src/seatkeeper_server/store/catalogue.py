@@ -316,7 +316,7 @@ class Catalogue:
         """Give the places that count, and those that lapsed since a moment."""
         found = self._tx.query("places", tenant_id=key[0], entitlement_id=key[1], lapsed_since=micros(lapsed_since))
         return [
-            Place(holding=to_holding(row[:18]), who=to_who(row[18:27]), blocked_until=maybe_moment(row[27])) for row in found
+            Place(holding=to_holding(row[:19]), who=to_who(row[19:28]), blocked_until=maybe_moment(row[28])) for row in found
         ]
 
     def ended(self, key: PoolKey, now: datetime) -> dict[str, int]:

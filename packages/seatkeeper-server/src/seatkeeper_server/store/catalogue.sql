@@ -137,7 +137,7 @@ WHERE p.tenant_id = :tenant_id AND p.entitlement_id = :entitlement_id;
 -- places: The places of an entitlement that count, and those that lapsed lately, with who has them.
 SELECT h.activation_id, h.past, h.generation, h.holder, h.state, h.occupies, h.rights, h.activated_at, h.refreshed_at,
     h.expires_at, h.free_at, h.sequence, h.nonce, h.nonce_before, h.nonce_answered, h.nonce_bound, h.noted_at, h.floored,
-    w.seat_id, w.seat_name, w.username, w."user", w.host, w.process, w."group", w.project, w.address, w.blocked_until
+    h.device_key, w.seat_id, w.seat_name, w.username, w."user", w.host, w.process, w."group", w.project, w.address, w.blocked_until
 FROM holding h
 JOIN holder w ON w.tenant_id = h.tenant_id AND w.chain_id = h.entitlement_id AND w.number = h.holder
 WHERE h.tenant_id = :tenant_id AND h.entitlement_id = :entitlement_id

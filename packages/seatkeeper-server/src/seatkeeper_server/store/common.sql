@@ -20,7 +20,7 @@ SELECT batch_id FROM alive;
 
 -- due: The places of a pool that time has ended, oldest first.
 SELECT activation_id, past, generation, holder, state, occupies, rights, activated_at, refreshed_at, expires_at, free_at,
-    sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at, floored
+    sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at, floored, device_key
 FROM holding
 WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND free_at <= :now
 ORDER BY free_at

@@ -42,17 +42,17 @@ def maybe_micros(moment: datetime | None) -> int | None:
 
 def moment(value: int) -> datetime:
     """Give the moment that many microseconds after 1970."""
-    return EPOCH + timedelta(microseconds=value)
+    return EPOCH + MICROSECOND * value
 
 
 def maybe_moment(value: int | None) -> datetime | None:
     """Give the moment, or nothing."""
-    return None if value is None else EPOCH + timedelta(microseconds=value)
+    return None if value is None else EPOCH + MICROSECOND * value
 
 
 def span(value: int) -> timedelta:
     """Give a duration of that many microseconds."""
-    return timedelta(microseconds=value)
+    return MICROSECOND * value
 
 
 def json_text(value: object) -> str:
@@ -61,7 +61,7 @@ def json_text(value: object) -> str:
 
 
 def to_holding(row: Row) -> Holding:
-    """Read the columns of a holding, from `activation_id` to `floored`."""
+    """Read the columns of a holding, from `activation_id` to `device_key`."""
     answered = row[14]
     return Holding(
         activation_id=row[0],
@@ -79,6 +79,7 @@ def to_holding(row: Row) -> Holding:
         nonces=Nonces(row[12], row[13], None if answered is None else bytes.fromhex(answered), row[15] == 1),
         noted_at=moment(row[16]),
         floored=row[17] == 1,
+        device=row[18],
     )
 
 
@@ -110,6 +111,7 @@ def from_holding(record: HoldingRecord) -> list[object]:
         int(nonces.bound),
         micros(held.noted_at),
         int(held.floored),
+        held.device,
     ]
 
 
@@ -155,7 +157,7 @@ def to_tally(row: Row) -> Tally:
 
 
 def to_pool(row: Row, tallies: dict[str, Tally]) -> PoolRecord:
-    """Read the columns of a pool, from `tenant_id` to `contact`."""
+    """Read the columns of a pool, from `tenant_id` to `lost_until`."""
     terms = Terms(
         mode=Mode(row[5]),
         lease=span(row[6]),
@@ -179,7 +181,15 @@ def to_pool(row: Row, tallies: dict[str, Tally]) -> PoolRecord:
     )
     return PoolRecord(
         entitlement=entitlement,
-        pool=Pool(terms=terms, tallies=tallies, sequence=row[14], holders=row[15], excess=row[16]),
+        pool=Pool(
+            terms=terms,
+            tallies=tallies,
+            sequence=row[14],
+            holders=row[15],
+            excess=row[16],
+            lost_after=row[25],
+            lost_until=row[26],
+        ),
         facts=row[17],
         head=bytes.fromhex(row[18]),
         flood=Flood(moment(row[19]), row[20]),
@@ -192,7 +202,7 @@ def from_pool(record: PoolRecord) -> list[object]:
     pool = record.pool
     flood = record.flood
     kept = [pool.sequence, pool.holders, pool.excess, record.facts, record.head.hex(), micros(flood.since), flood.firsts]
-    return [*record.key, *kept]
+    return [*record.key, *kept, pool.lost_after, pool.lost_until]
 
 
 def from_tallies(record: PoolRecord) -> Iterable[list[object]]:

@@ -117,7 +117,11 @@ class SqliteTransaction:
         """Give the present holdings of these (tenant, activation)."""
         return [
             HoldingRecord(
-                tenant_id=row[0], entitlement_id=row[1], holding=rows.to_holding(row[2:20]), who=rows.to_who(row[20:])
+                tenant_id=row[0],
+                entitlement_id=row[1],
+                holding=rows.to_holding(row[2:21]),
+                who=rows.to_who(row[21:30]),
+                blocked_until=maybe_moment(row[30]),
             )
             for row in self.query("holdings", asked=json_text(asked))
         ]

@@ -11,7 +11,7 @@ ORDER BY p.entitlement_id;
 -- pools: These pools (tenant, entitlement), in one sorted order.
 SELECT p.tenant_id, p.entitlement_id, p.group_id, p.product_id, p.edition_id, p.mode, p.lease, p.linger, p.margin, p.nonce,
     p.switch, p.starts_at, p.ends_at, p.grace, p.sequence, p.holders, p.excess, p.facts, p.head, p.denied_since,
-    p.denied_firsts, product.name, e.has_maintenance, e.maintenance_ends_at, t.contact
+    p.denied_firsts, product.name, e.has_maintenance, e.maintenance_ends_at, t.contact, p.lost_after, p.lost_until
 FROM json_each(:asked) AS asked
 JOIN pool p ON p.tenant_id = asked.value ->> 0 AND p.entitlement_id = asked.value ->> 1
 JOIN product ON product.tenant_id = p.tenant_id AND product.product_id = p.product_id
@@ -35,7 +35,8 @@ ORDER BY t.tenant_id;
 SELECT h.tenant_id, h.entitlement_id,
     h.activation_id, h.past, h.generation, h.holder, h.state, h.occupies, h.rights, h.activated_at, h.refreshed_at,
     h.expires_at, h.free_at, h.sequence, h.nonce, h.nonce_before, h.nonce_answered, h.nonce_bound, h.noted_at, h.floored,
-    w.seat_id, w.seat_name, w.username, w.user, w.host, w.process, w."group", w.project, w.address
+    h.device_key, w.seat_id, w.seat_name, w.username, w.user, w.host, w.process, w."group", w.project, w.address,
+    w.blocked_until
 FROM json_each(:asked) AS asked
 JOIN holding h ON h.tenant_id = asked.value ->> 0 AND h.activation_id = asked.value ->> 1 AND h.past = 0
 JOIN holder w ON w.tenant_id = h.tenant_id AND w.chain_id = h.entitlement_id AND w.number = h.holder
@@ -45,7 +46,8 @@ ORDER BY h.tenant_id, h.activation_id;
 SELECT w.tenant_id, w.chain_id, w.number, w.blocked_until,
     w.seat_id, w.seat_name, w.username, w.user, w.host, w.process, w."group", w.project, w.address,
     h.activation_id, h.past, h.generation, h.holder, h.state, h.occupies, h.rights, h.activated_at, h.refreshed_at,
-    h.expires_at, h.free_at, h.sequence, h.nonce, h.nonce_before, h.nonce_answered, h.nonce_bound, h.noted_at, h.floored
+    h.expires_at, h.free_at, h.sequence, h.nonce, h.nonce_before, h.nonce_answered, h.nonce_bound, h.noted_at, h.floored,
+    h.device_key
 FROM json_each(:asked) AS asked
 JOIN holder w ON w.tenant_id = asked.value ->> 0 AND w.chain_id = asked.value ->> 1 AND w.seat_id = asked.value ->> 2
 LEFT JOIN holding h
@@ -86,7 +88,8 @@ WHERE given.tenant_id = holding.tenant_id AND given.activation_id = holding.acti
 -- save_pools: Record what the pool machine keeps of these pools.
 UPDATE pool SET
     sequence = new.value ->> 2, holders = new.value ->> 3, excess = new.value ->> 4, facts = new.value ->> 5,
-    head = new.value ->> 6, denied_since = new.value ->> 7, denied_firsts = new.value ->> 8
+    head = new.value ->> 6, denied_since = new.value ->> 7, denied_firsts = new.value ->> 8,
+    lost_after = new.value ->> 9, lost_until = new.value ->> 10
 FROM json_each(:rows) AS new
 WHERE pool.tenant_id = new.value ->> 0 AND pool.entitlement_id = new.value ->> 1;
 
@@ -117,17 +120,17 @@ ON CONFLICT (tenant_id, chain_id, number) DO UPDATE SET
 -- save_holdings: Record these places.
 INSERT INTO holding (tenant_id, entitlement_id, activation_id, past, generation, holder, state, occupies, rights,
     activated_at, refreshed_at, expires_at, free_at, sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at,
-    floored)
+    floored, device_key)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
     value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16,
-    value ->> 17, value ->> 18, value ->> 19
+    value ->> 17, value ->> 18, value ->> 19, value ->> 20
 FROM json_each(:rows) WHERE true
 ON CONFLICT (tenant_id, activation_id, past) DO UPDATE SET
     generation = excluded.generation, state = excluded.state, occupies = excluded.occupies, rights = excluded.rights,
     activated_at = excluded.activated_at, refreshed_at = excluded.refreshed_at, expires_at = excluded.expires_at,
     free_at = excluded.free_at, sequence = excluded.sequence, nonce = excluded.nonce, nonce_before = excluded.nonce_before,
     nonce_answered = excluded.nonce_answered, nonce_bound = excluded.nonce_bound, noted_at = excluded.noted_at,
-    floored = excluded.floored;
+    floored = excluded.floored, device_key = excluded.device_key;
 
 -- remove_holdings: Forget these places (tenant, activation, past).
 DELETE FROM holding WHERE (tenant_id, activation_id, past) IN (

@@ -102,7 +102,8 @@ class ActivateRequest(Wire, frozen=True, kw_only=True):
     holder: Holder | None = None
     product_version: ShortText | None = None
     borrow_until: Moment | None = None
-    device_key: Annotated[str, Meta(max_length=100)] | None = None
+    device_key: Annotated[str, Meta(max_length=100)] | None = None  # with `device_proof`: see `devices.py`
+    device_proof: Annotated[str, Meta(max_length=100)] | None = None
 
 
 class RefreshRequest(Wire, frozen=True, kw_only=True):

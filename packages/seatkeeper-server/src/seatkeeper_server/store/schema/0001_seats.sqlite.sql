@@ -177,6 +177,8 @@ CREATE TABLE pool (
     sequence       INTEGER NOT NULL DEFAULT 0 CHECK (sequence >= 0),
     holders        INTEGER NOT NULL DEFAULT 0 CHECK (holders >= 0),
     excess         INTEGER NOT NULL DEFAULT 0 CHECK (excess >= 0),
+    lost_after     INTEGER NOT NULL DEFAULT 0,   -- leases numbered above this, up to lost_until, were signed by
+    lost_until     INTEGER NOT NULL DEFAULT 0,   -- a state of this database that was lost when it was restored
     facts          INTEGER NOT NULL DEFAULT 0 CHECK (facts >= 0),
     head           TEXT    NOT NULL,
     denied_since   INTEGER NOT NULL DEFAULT 0,
@@ -246,6 +248,7 @@ CREATE TABLE holding (
     nonce_bound    INTEGER NOT NULL CHECK (nonce_bound IN (0, 1)),
     noted_at       INTEGER NOT NULL,
     floored        INTEGER NOT NULL DEFAULT 0 CHECK (floored IN (0, 1)),
+    device_key     TEXT,                         -- proves, with the token, whose place a long lease's is
     PRIMARY KEY (tenant_id, activation_id, past),
     FOREIGN KEY (tenant_id, entitlement_id) REFERENCES pool,
     CHECK ((past = 0) = (state <> 'superseded')),
