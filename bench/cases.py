@@ -67,7 +67,9 @@ class Cell:
 def cells(cases: Sequence[str], connections: Sequence[int], leases: int, scales: Sequence[int]) -> list[Cell]:
     """Give what is measured, in the order in which the cases take turns: what is compared stands side by side."""
     planned = [
-        Cell(case, Place(CASES[case].server, 0 if case == "floor" else leases), count) for count in connections for case in cases
+        Cell(case, Place(CASES[case].server, 0 if case == "floor" else leases), count)
+        for count in connections
+        for case in cases
     ]
     planned += [
         Cell(case, Place(CASES[case].server, scale), SCALE_CONNECTIONS)

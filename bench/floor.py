@@ -1,6 +1,6 @@
 """The floor: an empty route on stock uvicorn with uvloop and httptools. Whatever we ship, this stays as it is.
 
-    python -m bench.floor      prints its URL, serves until SIGTERM
+python -m bench.floor      prints its URL, serves until SIGTERM
 """
 
 import socket
@@ -21,7 +21,14 @@ def main() -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     print(f"floor: http://127.0.0.1:{listener.getsockname()[1]} ", flush=True)
     config = uvicorn.Config(
-        empty, loop="uvloop", http="httptools", ws="none", lifespan="off", interface="asgi3", log_level="warning", access_log=False
+        empty,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_level="warning",
+        access_log=False,
     )
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -117,7 +117,10 @@ def write(file: Path, head: Mapping[str, object], rows: Sequence[Mapping[str, ob
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Give the rows for people."""
-    head = f"{'case':<26}{'connections':>12}{'live leases':>13}{'per second':>12}{'p50 ms':>9}{'p99 ms':>9}{'cpu µs':>9}{'errors':>8}"
+    head = (
+        f"{'case':<26}{'connections':>12}{'live leases':>13}{'per second':>12}"
+        f"{'p50 ms':>9}{'p99 ms':>9}{'cpu µs':>9}{'errors':>8}"
+    )
     lines = [
         f"{row['case']:<26}{row['connections']:>12}{row['live_leases']:>13,}{row['rps']:>12,.0f}"
         f"{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f}{row['cpu_us']:>9.0f}{row['errors']:>8}"

@@ -1,4 +1,4 @@
-"""Server processes: started, watched and ended. Nothing they are is known here, but that they print their URL when they serve."""
+"""Server processes: started, watched and ended. All that is known of them is that they print their URL when they serve."""
 
 import os
 import re

@@ -143,7 +143,7 @@ class Desk:
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand the calls that one turn of the loop brought to the desk together.
 
-        One by one, the first would wake the desk, which would commit it alone and fight the front for the interpreter meanwhile.
+        One by one, the first would wake the desk, which would commit it alone, and fight for the interpreter with the front.
         """
         if (arrived := self._arrived.pop(loop, None)) is not None:
             self._queue.put(arrived)
