@@ -1,4 +1,7 @@
-"""python -m bench [--quick] [--cases …] [--connections …]: runs everything, writes build/bench.json, prints a table and verdicts."""
+"""python -m bench [--quick] [--cases …] [--connections …]: run everything, write build/bench.json, print a table and verdicts.
+
+Exit code 1 means that a promise that was measured is not kept on this machine.
+"""
 
 import argparse
 import signal

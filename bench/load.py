@@ -40,7 +40,19 @@ def measure(server: Server, script: str, arguments: Sequence[str], *, connection
 
 
 def _wrk(url: str, script: str, arguments: Sequence[str], connections: int, seconds: int) -> dict[str, float]:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", LUA / script, url, "--", *arguments]
+    command: list[str | Path] = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--timeout",
+        "10s",
+        "-s",
+        LUA / script,
+        url,
+        "--",
+        *arguments,
+    ]
     environment = {**os.environ, "LUA_PATH": f"{LUA}/?.lua"}
     said = subprocess.run(command, capture_output=True, text=True, timeout=seconds + PATIENCE, check=True, env=environment)
     line = next(line for line in said.stdout.splitlines() if line.startswith("report "))

@@ -312,7 +312,7 @@ inline void Refusal::explain(std::ostream& text) const {
         for (const auto& holder : denial["holders"].array())
             text << "\n  " << holder["seatName"].text() << " since " << holder["since"].text();
     if (!denial["nextFreeBy"].null())
-        text << "\n  the earliest lease ends at " << denial["nextFreeBy"].text() << ", unless it is refreshed";
+        text << "\n  the earliest lease ends and its place comes back by " << denial["nextFreeBy"].text() << ", unless it is refreshed";
     if (!denial["remedies"].null())
         for (const auto& remedy : denial["remedies"].array()) text << "\n  to do: " << remedy["text"].text();
     text << "\n  refusal " << denial["id"].text() << " by " << server;

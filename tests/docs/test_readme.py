@@ -52,7 +52,7 @@ def test_the_lines_of_code_hold_a_seat_and_show_a_refusal(shell: Shell) -> None:
     assert re.match(r"No seat is free", refused.stdout), refused
     assert "2 of 2 are taken." in refused.stdout
     assert re.search(r"bob@\S+  since .*\n  eve@\S+  since ", refused.stdout)
-    assert re.search(r"The earliest lease ends at \d\d:\d\d:\d\d, unless it is refreshed.", refused.stdout)
+    assert re.search(r"The earliest lease ends and its place comes back by \d\d:\d\d:\d\d, unless it is refreshed.", refused.stdout)
     assert re.search(r"\(D-\w+ · http://127.0.0.1:", refused.stdout)
 
 

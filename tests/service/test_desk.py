@@ -206,3 +206,27 @@ async def test_the_desk_beats_while_nobody_asks(house: House) -> None:
                 break
 
     assert house.facts() == ["Claimed", "Expired"]
+
+
+async def test_calls_that_arrive_together_are_one_batch(house: House) -> None:
+    """What one turn of the front's loop brings is handed over together, and so is made durable by one commit."""
+    batches: list[int] = []
+    async with open_desk(house, beat=timedelta(hours=1), on_batch=lambda calls, seconds: batches.append(calls)) as desk:
+        await asyncio.gather(*(desk.ask(activate(f"s{number}")) for number in range(8)))
+
+    assert batches == [8]
+
+
+async def test_a_small_batch_limit_is_kept_and_nobody_is_forgotten(house: House) -> None:
+    """What is above the limit waits for the next batch; closing answers all of it first."""
+    batches: list[int] = []
+    async with open_desk(
+        house, beat=timedelta(hours=1), max_batch=3, on_batch=lambda calls, seconds: batches.append(calls)
+    ) as desk:
+        asked = [asyncio.ensure_future(desk.ask(activate(f"s{number}"))) for number in range(8)]
+        await asyncio.sleep(0)  # all have asked, none has been handed over
+        await asyncio.to_thread(desk.close)
+        outcomes = await asyncio.gather(*asked)
+
+    assert all(isinstance(outcome, Served) for outcome in outcomes)
+    assert batches == [3, 3, 2]

@@ -124,7 +124,9 @@ def refusal_text(
     if hidden + denial.holders_more:
         lines.append(f"  and {hidden + denial.holders_more} more")
     if denial.next_free_by is not None:
-        lines.append(f"The earliest lease ends at {local_time(denial.next_free_by)}, unless it is refreshed.")
+        lines.append(
+            f"The earliest lease ends and its place comes back by {local_time(denial.next_free_by)}, unless it is refreshed."
+        )
     lines += [f"To do: {remedy.text}" for remedy in denial.remedies if not (contact and remedy.kind == "contact")]
     if contact:
         lines.append(f"Ask: {contact}")

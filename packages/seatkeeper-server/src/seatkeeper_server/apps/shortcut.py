@@ -81,9 +81,8 @@ class ShortcutHttp(BoundedHttp):
         self._begin(body)
 
     def _begin(self, body: bytes) -> None:
-        self.scope["method"], self.scope["path"] = self.parser.get_method().decode("ascii"), self.url.decode("ascii")
-        self.scope["query_string"] = b""
-        request = request_of(self.scope)
+        method, path = self.parser.get_method().decode("ascii"), self.url.decode("ascii")
+        request = request_of({**self.scope, "method": method, "path": path, "query_string": b""})
         request.body = body
         exchange = Exchange(keep_alive=self.parser.should_keep_alive())
         self.cycle = exchange  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
@@ -92,7 +91,7 @@ class ShortcutHttp(BoundedHttp):
         task.add_done_callback(self.tasks.discard)
 
     async def _answer(self, exchange: Exchange, request: Request) -> None:
-        answer = await self.app.answer(request, perf_counter())  # type: ignore[union-attr]  # `_is_simple` looked
+        answer = await self.app.answer(request, perf_counter())
         if self.flow.write_paused and not exchange.disconnected:
             await self.flow.drain()
         if exchange.disconnected:
@@ -114,6 +113,7 @@ class ShortcutHttp(BoundedHttp):
             and self.parser.get_method() != b"HEAD"
             and not self.parser.should_upgrade()
             and self.url.startswith(b"/")
+            and self.url.isascii()
             and _NOT_SIMPLE.isdisjoint(self.url)
             and (limit is None or (len(self.connections) < limit and len(self.tasks) < limit))
         )

@@ -151,7 +151,7 @@ def sentence_for(problem: str, refusal: Refusal) -> str:
 @lru_cache(maxsize=16)
 def _earliest_end(occupancy: Occupancy) -> str:
     end = occupancy.next_free_by
-    return "" if end is None else f" The earliest lease ends at {_clock(end)} unless it is refreshed."
+    return "" if end is None else f" The earliest lease ends and its place comes back by {_clock(end)}, unless it is refreshed."
 
 
 def _how_full(refusal: Refusal) -> str:
