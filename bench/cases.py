@@ -57,24 +57,19 @@ CASES = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One line of the result: a case, on a server, over so many connections."""
+    """One line of the result: a case, on a server, over so many connections; `at_scale` compares few leases with many."""
 
     case: str
     place: Place
     connections: int
+    at_scale: bool = False
 
 
 def cells(cases: Sequence[str], connections: Sequence[int], leases: int, scales: Sequence[int]) -> list[Cell]:
     """Give what is measured, in the order in which the cases take turns: what is compared stands side by side."""
-    planned = [
-        Cell(case, Place(CASES[case].server, 0 if case == "floor" else leases), count)
-        for count in connections
-        for case in cases
-    ]
-    planned += [
-        Cell(case, Place(CASES[case].server, scale), SCALE_CONNECTIONS)
-        for case in AT_SCALE
-        if case in cases
-        for scale in scales
-    ]
+    places = {case: Place(CASES[case].server, 0 if case == "floor" else leases) for case in cases}
+    planned = [Cell(case, places[case], count) for count in connections for case in cases]
+    for case in AT_SCALE:
+        if case in cases:
+            planned += [Cell(case, Place(CASES[case].server, scale), SCALE_CONNECTIONS, at_scale=True) for scale in scales]
     return planned

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.cases import AT_SCALE, CASES, SCALE_CONNECTIONS, Cell
+from bench.cases import AT_SCALE, CASES, Cell
 from bench.load import Sample
 
 Samples = Mapping[Cell, Sequence[Sample]]
@@ -59,7 +59,7 @@ def _cpu(cell: Cell, sample: Sample) -> float:
 
 def verdicts(samples: Samples) -> list[Verdict]:
     """Give the verdicts on what was measured of that which is promised."""
-    at = {cell.case: cell for cell in samples if cell.connections == PROMISED_AT and cell.place.live_leases in _main(samples)}
+    at = {cell.case: cell for cell in samples if cell.connections == PROMISED_AT and not cell.at_scale}
     found = [
         *_at_least(samples, at, "refusal", "floor", 0.5),
         *_at_least(samples, at, "refresh", "floor", 0.3),
@@ -76,13 +76,6 @@ def verdicts(samples: Samples) -> list[Verdict]:
     return [*found, Verdict("answers that were not as asked for, or lost", errors, errors == 0)]
 
 
-def _main(samples: Samples) -> set[int]:
-    """Tell the main number of live leases, and the floor's, from the scales."""
-    return {cell.place.live_leases for cell in samples if cell.case not in AT_SCALE} or {
-        cell.place.live_leases for cell in samples
-    }
-
-
 def _at_least(samples: Samples, at: Mapping[str, Cell], case: str, other: str, least: float) -> list[Verdict]:
     if case not in at or other not in at:
         return []
@@ -91,8 +84,8 @@ def _at_least(samples: Samples, at: Mapping[str, Cell], case: str, other: str, l
 
 
 def _between_scales(samples: Samples, case: str) -> list[Verdict]:
-    leases = {cell.place.live_leases: cell for cell in samples if cell.case == case and cell.connections == SCALE_CONNECTIONS}
-    if len(leases) < 3:
+    leases = {cell.place.live_leases: cell for cell in samples if cell.case == case and cell.at_scale}
+    if len(leases) < 2:
         return []
     few, many = min(leases), max(leases)
     ratio = _ratio(samples, leases[few], leases[many])
