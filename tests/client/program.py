@@ -118,6 +118,20 @@ def _hurried(talk: Talk[Result]) -> Talk[Result]:
         return result
 
 
+class Slow(httpx2.BaseTransport):
+    """A network on which every answer is under way for so many seconds."""
+
+    def __init__(self, server: FakeServer, seconds: float) -> None:
+        self._server = server
+        self._seconds = seconds
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Have a request answered at once, and bring the answer late."""
+        response = self._server.transport.handle_request(request)
+        self._server.advance(self._seconds)
+        return response
+
+
 class Routes(httpx2.BaseTransport):
     """A small network: `full.example` is one server, everything else another; port 1 refuses connections."""
 

@@ -10,7 +10,7 @@ import seatkeeper
 from seatkeeper._storage import state_folder
 from seatkeeper.protocol.documents import ActivateRequest, RefreshRequest
 from seatkeeper.testing import FakeServer
-from tests.client.program import Program, Routes
+from tests.client.program import Program, Routes, Slow
 
 ACTIVATE = ("POST", "/api/v1/activate")
 REFRESH = ("PATCH", "/api/v1/activation/refresh")
@@ -72,6 +72,16 @@ def test_belief_counts_from_the_sending_of_the_attempt_that_was_answered() -> No
     program.live(30)
     server.lose_next_answer()
     program.live(15)
+    expires_at = program.session.expires_at()
+
+    assert expires_at is not None
+    assert expires_at.timestamp() == pytest.approx(server._pool.places["s1"].expires_at, abs=0.01)
+
+
+def test_an_answer_that_was_long_under_way_makes_no_lease_longer() -> None:
+    """The lease counts from the sending: what the network took is no time of the program's."""
+    server = FakeServer(seats=1)
+    program = Program(server, through=Slow(server, seconds=8)).begin()
     expires_at = program.session.expires_at()
 
     assert expires_at is not None
@@ -276,6 +286,17 @@ def test_the_next_server_is_asked_when_one_is_full() -> None:
     program.begin()
 
     assert program.session.home() == "http://free.example"
+
+
+def test_a_server_that_may_have_granted_a_seat_is_asked_again_before_another() -> None:
+    """Its answer got lost, so the seat may be ours already: taking one elsewhere would be a second."""
+    first, second = FakeServer(seats=1), FakeServer(seats=1)
+    _share_identity(first, second)
+    first.lose_next_answer()
+    program = Program(second, servers="http://full.example,http://free.example", through=Routes(second, first)).begin()
+
+    assert program.session.home() == "http://full.example"
+    assert (first.used, second.used) == (1, 0)
 
 
 def test_all_servers_full_is_a_refusal() -> None:

@@ -115,7 +115,7 @@ def test_a_hint_is_never_most_of_a_code(code, hint):
 def test_a_code_is_never_logged(capsys):
     """Not when it works and not when it fails."""
     client = Client(UNKNOWN)
-    client.activate(activationCredentials={"type": "activationCode", "code": "SECRET-CODE-OF-SOMEBODY-1234"})
+    client.activate(activationCredentials={"type": "activationCode", "code": "SECRET-AZTEC-ZEBRA-FARMS-1234"})
     log = "".join(capsys.readouterr())
 
-    assert ("1234" in log, "SOMEBODY" in log.upper()) == (True, False)
+    assert ("1234" in log, "ZEBRA" in log.upper()) == (True, False)

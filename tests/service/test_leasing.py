@@ -67,6 +67,17 @@ def test_refreshes_and_returns_go_before_new_activations(house: House) -> None:
     assert outcomes[1] == Done()
 
 
+def test_a_late_refresh_goes_before_a_new_activation(house: House) -> None:
+    """Who was cut off gets the last place back before somebody new does, whatever the order of arrival."""
+    late = served(house.one(activate("a")))
+    house.pass_(200)
+    house.one(activate("b"))
+    outcomes = house.ask(activate("c"), held(Verb.REFRESH, late))
+
+    assert problem(outcomes[0]) == "seats.exhausted"
+    assert isinstance(outcomes[1], Served)
+
+
 def test_an_ended_lease_frees_its_seat_without_any_sweeper(house: House) -> None:
     """Correctness never waits for a sweeper: the place is taken by the next activation once lease and margin are over."""
     house.ask(activate("a"), activate("b"))
@@ -230,6 +241,16 @@ def test_reading_needs_the_current_nonce_and_does_not_consume_it(store: SqliteSt
     assert not read.sign
 
 
+def test_an_earlier_life_reads_nothing(house: House) -> None:
+    """The token of an earlier generation does not show the seat of the present one."""
+    first = served(house.one(activate("a")))
+    proof = TokenClaims(first.holding.activation_id, first.holding.generation)
+    now = served(house.one(activate("a", proof=proof)))
+
+    assert problem(house.one(held(Verb.READ, first))) == "seat.takenOver"
+    assert isinstance(house.one(held(Verb.READ, now)), Served)
+
+
 def test_returning_twice_is_a_success_and_changes_nothing(house: House) -> None:
     """DELETE is idempotent, also for a seat nobody remembers."""
     first = served(house.one(activate("a")))
@@ -320,6 +341,16 @@ def test_a_clock_that_is_behind_is_set_forward(store: SqliteStore) -> None:
     assert state == "clock-suspect"
     assert house.clock.now() == START
     assert house.used() == 1
+
+
+def test_time_never_goes_back(store: SqliteStore) -> None:
+    """A clock that is behind what another transaction recorded decides at the recorded moment: no order of facts is turned."""
+    house = make_house(store)
+    house.pass_(10)
+    house.one(activate("a"))
+    house.clock.time -= timedelta(seconds=5)
+
+    assert served(house.one(activate("b"))).at == START + timedelta(seconds=10)
 
 
 def test_a_restored_database_learns_from_its_clients(house: House) -> None:
