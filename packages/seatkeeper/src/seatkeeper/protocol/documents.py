@@ -356,6 +356,7 @@ class LeaseClaims(Struct, frozen=True, kw_only=True):
     epo: int
     seq: int
     nonce: str | None = None
+    dev: str | None = None  # the device it was given to; a program that proved one must find its own
 
 
 class Covers(Struct, frozen=True, kw_only=True):
