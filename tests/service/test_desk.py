@@ -8,11 +8,11 @@ from threading import Event
 
 import pytest
 
-from seatkeeper_server.service.calls import ActivateCall, Call, Outcome, Refused, Served
+from seatkeeper_server.service.calls import ActivateCall, Call, HeldCall, Outcome, Refused, Served, Verb
 from seatkeeper_server.service.desk import Closed, Desk, Overloaded
 from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageUnavailable, Transaction
 from seatkeeper_server.store.sqlite import SqliteStore, SqliteTransaction
-from support.house import Drawer, House, activate, make_house
+from support.house import Drawer, House, activate, held, make_house
 
 
 @pytest.fixture
@@ -169,6 +169,36 @@ async def test_too_many_waiting_calls_are_turned_away_at_once(house: House) -> N
         await asyncio.gather(*asked, return_exceptions=True)
 
     assert len(turned_away) >= 14
+
+
+async def test_who_holds_a_seat_goes_before_newcomers_and_is_turned_away_last(house: House) -> None:
+    """Overload never costs a running user his seat: his refresh passes waiting activations, and there is a reserve for it."""
+    first = house.one(activate("holder"))
+    assert isinstance(first, Served)
+    store, order = Faulty(house.store), []
+    let_go = Event()
+
+    class Watched:
+        def decide(self, tx: Transaction, calls: Sequence[Call], now: datetime) -> list[Outcome]:
+            order.extend(type(call) for call in calls)
+            return house.leasing.decide(tx, calls, now)
+
+        def sweep(self, tx: Transaction, now: datetime) -> None: ...
+
+    limits = {"max_waiting": 5, "max_batch": 1, "beat": timedelta(hours=1)}
+    async with open_desk(house, store=store, use_case=Watched(), **limits) as desk:
+        await asyncio.sleep(0.05)
+        store.before_commit = lambda: bool(let_go.wait(10)) and None
+        newcomers = [asyncio.create_task(desk.ask(activate(f"s{n}"))) for n in range(20)]
+        await asyncio.sleep(0.1)
+        refresh = asyncio.create_task(desk.ask(held(Verb.REFRESH, first)))
+        await asyncio.sleep(0.1)
+        let_go.set()
+        outcome = await refresh
+        await asyncio.gather(*newcomers, return_exceptions=True)
+
+    assert isinstance(outcome, Served)
+    assert order.index(HeldCall) == 1  # right behind the one that was being committed
 
 
 async def test_closing_answers_what_waits_and_refuses_what_comes(house: House) -> None:

@@ -5,13 +5,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.envelopes import b64url
 from seatkeeper_server.domain.facts import link
 from seatkeeper_server.domain.holdings import State
 from seatkeeper_server.domain.terms import SEAT, Kind, NoncePolicy, Overdraft, Right
-from seatkeeper_server.service import recording
+from seatkeeper_server.service import recording, workspace
 from seatkeeper_server.service.calls import Done, Key, PoolStatus, Refused, Served, StatusCall, TokenClaims, Verb
 from seatkeeper_server.store.rows import to_fact
 from seatkeeper_server.store.sqlite import SqliteStore
@@ -516,3 +518,118 @@ def _peek_next_id(house: House) -> str:
     drawer = house.leasing.random
     number = int.from_bytes(drawer(16), "big") + 1
     return make_id(ACTIVATION, number.to_bytes(16, "big"))
+
+
+# --- a restored database, several clients, unhappy ends -------------------------------------------------------------
+
+
+def _restored_house(store: SqliteStore, seats: int, **terms: object) -> tuple[House, list[Served], list[str]]:
+    """A house whose database was set back to before its two seats were taken; the programs still have their leases."""
+    house = make_house(store, seats=seats, **terms)  # type: ignore[arg-type]
+    programs = [served(house.one(activate(name))) for name in "ab"]
+    leases = [
+        _lease(house, sequence=p.holding.sequence, activation_id=p.holding.activation_id, seat_id=p.who.seat_id)
+        for p in programs
+    ]
+    for table in ("holding", "holder", "fact"):
+        house.rows(f"DELETE FROM {table}")
+    house.rows("UPDATE pool_right SET used = 0")
+    house.rows(f"UPDATE pool SET sequence = 0, holders = 0, facts = 0, head = '{bytes(32).hex()}'")
+    return house, programs, leases
+
+
+def test_every_program_of_a_lost_state_is_counted_whoever_comes_first(store: SqliteStore) -> None:
+    """Rule 8, with two clients, the higher number first: both leases count, and the newcomer finds the pool full."""
+    house, (a, b), (lease_a, lease_b) = _restored_house(store, seats=2)
+    served(house.one(held(Verb.REFRESH, b, last_lease=lease_b)))
+    served(house.one(held(Verb.REFRESH, a, last_lease=lease_a)))
+
+    assert problem(house.one(activate("new"))) == "seats.exhausted"
+    assert house.used() == 2
+    assert "CloneSuspected" not in house.facts()
+
+
+def test_a_restored_seat_that_is_then_refused_is_known_and_counted_once(store: SqliteStore) -> None:
+    """What was restored stands although the request is refused; asking again and again counts nothing twice."""
+    house, (a, _), (lease_a, _) = _restored_house(store, seats=2)
+    house.rows("UPDATE pool SET switch = 'disabled'")
+    for _ in range(5):
+        assert problem(house.one(held(Verb.REFRESH, a, last_lease=lease_a))) == "entitlement.disabled"
+
+    assert house.used() == 1
+    assert house.rows("SELECT count(*) FROM holding JOIN holder ON number = holding.holder") == [(1,)]
+    house.pass_(200)
+    house.sweep()
+    assert house.used() == 0
+
+
+def test_whoever_is_gone_goes_before_the_living_when_a_pool_was_shrunk(house: House) -> None:
+    """Two held, shrunk to one, and one of them is dead: the living one's refresh goes through, whatever the sweeper did."""
+    living = served(house.one(activate("living")))
+    house.one(activate("dead"))
+    house.pass_(100)
+    served(house.one(held(Verb.REFRESH, living)))
+    house.rows("UPDATE pool_right SET bought = 1, cap = 1, above = 1 WHERE key = ''")
+    house.rows("UPDATE pool SET excess = 1")
+    house.pass_(60)
+
+    assert isinstance(house.one(held(Verb.REFRESH, living)), Served)
+    assert house.used() == 1
+
+
+def test_idempotency_keys_get_downtime_back_too(house: House) -> None:
+    """An activation whose answer was lost before a long outage is the same seat when it is repeated after it."""
+    first = served(house.one(activate("a", "key")))
+    house.pass_(600, beating=False)
+    again = served(house.one(activate("a", "key")))
+
+    assert (again.holding.activation_id, again.holding.generation) == (first.holding.activation_id, 1)
+    assert house.used() == 1
+
+
+def test_room_is_found_however_many_dead_stand_before_it(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead places are settled a good number at a time, until there is room or none is left."""
+    monkeypatch.setattr(workspace, "DUE_AT_ONCE", 3)
+    house = make_house(store, seats=20, features=(RENDER,))
+    house.ask(*[activate(f"s{n}") for n in range(10)])
+    house.one(activate("last", features={"render": 5}))
+    house.pass_(200)
+
+    assert isinstance(house.one(activate("new", features={"render": 5})), Served)
+    assert house.used() == 1
+
+
+def test_what_is_unlimited_is_refused_before_it_can_no_longer_be_counted(store: SqliteStore) -> None:
+    """Numbers beyond 2^53 are not exact in every language: the draw is refused, and later ones are still served."""
+    house = make_house(store, features=(Right("points", Kind.USAGE_COUNT, None),))
+    first = served(house.one(activate("a", features={"points": 2**53 - 10})))
+    more = house.one(held(Verb.CHECK_OUT, first, feature="points", amount=10, key=Key("s", "1", "b")))
+
+    assert problem(more) == "feature.exhausted"
+    assert isinstance(house.one(held(Verb.CHECK_OUT, first, feature="points", amount=9, key=Key("s", "2", "b"))), Served)
+
+
+def test_a_keyed_repeat_does_not_tell_the_nonce_to_who_shows_a_wrong_one(store: SqliteStore) -> None:
+    """Attack 7: a clone with the token and one recorded call learns nothing by repeating it."""
+    house = make_house(store, nonce=NoncePolicy.REQUIRED, features=(RENDER,))
+    first = served(house.one(activate("a")))
+    call = held(Verb.CHECK_OUT, first, nonce=first.nonce, feature="render", amount=1, key=Key("s", "1", "b"))
+    drawn = served(house.one(call))
+
+    assert served(house.one(call)).nonce == drawn.nonce
+    assert problem(house.one(replace(call, nonce="garbage"))) == "nonce.stale"
+    assert problem(house.one(replace(call, nonce=None))) == "nonce.stale"
+
+
+def test_a_return_that_the_device_does_not_vouch_for_frees_nothing_early(store: SqliteStore) -> None:
+    """A proxy that sees the token can't give the seat back behind the program that believes in it."""
+    house = make_house(store, seats=1)
+    device, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    first = served(house.one(activate("a", device=devices.public_key_text(device.public_key()))))
+    returned = devices.Returned(TENANT, first.holding.activation_id, first.holding.generation)
+    for proof in (None, devices.prove(stranger, returned)):
+        assert house.one(held(Verb.RETURN, first, device_proof=proof)) == Done()
+        assert problem(house.one(activate("b"))) == "seats.exhausted"
+    assert house.one(held(Verb.RETURN, first, device_proof=devices.prove(device, returned))) == Done()
+
+    assert isinstance(house.one(activate("b")), Served)

@@ -6,13 +6,14 @@ import pytest
 
 from seatkeeper_server.domain.facts import link
 from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.domain.timekeeping import Alive
 from seatkeeper_server.service import recording
 from seatkeeper_server.service.calls import Served, Verb
 from seatkeeper_server.service.tidying import ChainIsBroken, Tidying, start_of
 from seatkeeper_server.store.pruning import Pruning
 from seatkeeper_server.store.rows import to_fact
 from seatkeeper_server.store.sqlite import SqliteStore
-from support.house import House, activate, held, make_house
+from support.house import START, House, activate, held, make_house
 
 
 @pytest.fixture
@@ -20,15 +21,20 @@ def house(store: SqliteStore) -> House:
     return make_house(store, seats=5)
 
 
-def tidy(house: House, **kept: timedelta) -> int:
-    """Tidy until nothing is left; the number of steps that did something."""
+def tidy(house: House, **kept: timedelta) -> None:
+    """Tidy as a server's chores do, each step a transaction of its own."""
     use_case = Tidying(lambda tenant_id, payload: _unsigned(payload), **kept)
-    steps = 0
-    while True:
-        with house.store.transaction() as tx:
-            if not use_case.step(Pruning(tx), house.clock.now()):
-                return steps
-        steps += 1
+    now = house.clock.now()
+    with house.store.transaction() as tx:
+        use_case.forget(Pruning(tx), now)
+        chains = use_case.old_chains(Pruning(tx), now)
+    for key in chains:
+        more = True
+        while more:
+            with house.store.transaction() as tx:
+                more = use_case.prune(Pruning(tx), key, now)
+    with house.store.transaction() as tx:
+        use_case.forget_holders(Pruning(tx), now)
 
 
 def _unsigned(payload: bytes) -> str:
@@ -100,3 +106,44 @@ def test_seats_that_ended_long_ago_are_forgotten_and_living_ones_stay(house: Hou
     assert house.rows("SELECT state FROM holding") == [("held",)]
     assert house.rows("SELECT count(*) FROM keyed") == [(0,)]
     assert house.used() == 1
+
+
+def test_names_are_forgotten_when_nothing_speaks_of_them_any_more(house: House) -> None:
+    """A name, a host, an address goes with the last seat and fact of its holder; who holds stays."""
+    gone = house.one(activate("gone"))
+    assert isinstance(gone, Served)
+    house.ask(held(Verb.RETURN, gone), activate("stays"), activate("stranger", code_hash="nope"))
+    tidy(house)
+    assert house.rows("SELECT count(*) FROM holder") == [(3,)]
+    house.pass_(500 * 86_400, beating=False)
+    house.sweep()
+    tidy(house)
+
+    assert house.rows("SELECT seat_id FROM holder") == [("stays",)]
+
+
+def test_a_chain_whose_recorded_times_went_back_is_pruned_up_to_the_first_kept_fact(house: House) -> None:
+    """After a wrong clock was set back recorded moments no longer rise; numbers do, and no link is broken."""
+    for name, day in (("a", 0), ("b", 900), ("c", 10)):
+        house.clock.time = START + timedelta(days=day)
+        with house.store.transaction() as tx:
+            tx.mark_alive(Alive(house.clock.now()), "set")
+        house.one(activate(name))
+    house.clock.time = START + timedelta(days=20)
+    tidy(house, facts_kept=timedelta(days=5))
+
+    assert house.rows(f"SELECT number FROM fact WHERE chain_id = '{house.entitlement_id}' ORDER BY 1") == [(2,), (3,)]
+
+
+def test_a_long_lease_that_has_just_lapsed_is_not_forgotten(store: SqliteStore) -> None:
+    """Seats are forgotten by the end of their lease, not by their last refresh: a late refresh may still take it again."""
+    house = make_house(store, lease=timedelta(days=45))
+    first = house.one(activate("a"))
+    assert isinstance(first, Served)
+    house.clock.pass_(timedelta(days=45, seconds=10))
+    with house.store.transaction() as tx:
+        tx.mark_alive(Alive(house.clock.now()), "beat")
+    house.sweep()
+    tidy(house)
+
+    assert isinstance(house.one(held(Verb.REFRESH, first)), Served)

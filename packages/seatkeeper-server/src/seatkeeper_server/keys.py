@@ -346,6 +346,7 @@ class Keyring:
             epo=self.epoch,
             seq=holding.sequence,
             nonce=client_nonce,
+            dev=holding.device,
         )
         return keys.signed(_encode(claims))
 

@@ -15,12 +15,14 @@ import structlog
 
 from seatkeeper_server.keys import renewed_signing_key
 from seatkeeper_server.sealing import SealKey
-from seatkeeper_server.service.tidying import Tidying
+from seatkeeper_server.service.ports import PoolKey
+from seatkeeper_server.service.tidying import ChainIsBroken, Tidying
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.pruning import Pruning
 from seatkeeper_server.store.sqlite import SqliteStore
 
 EVERY = timedelta(minutes=1)
+HOLDERS_EVERY = timedelta(hours=6)  # it looks at every holder
 
 log = structlog.get_logger("seatkeeper.chores")
 
@@ -47,11 +49,32 @@ class Chores:
                     log.info("key.renewed", tenant=tenant.tenant_id, kid=row.kid, state=row.state)
 
     def tidy(self, over: Event) -> None:
-        """Tidy until nothing is left to do, step by step, so that the desk gets its turn in between."""
+        """Tidy step by step, each a transaction of its own, so that the desk gets its turn in between."""
+        with self._step() as kept:
+            self.tidying.forget(kept, self.now())
+        with self._step() as kept:
+            chains = self.tidying.old_chains(kept, self.now())
+        for key in chains:
+            try:
+                self._prune(key, over)
+            except ChainIsBroken as error:
+                log.error("chain.broken", tenant=key[0], chain=key[1], reason=str(error))
+
+    def _prune(self, key: PoolKey, over: Event) -> None:
         more = True
         while more and not over.is_set():
-            with self.store.transaction() as tx:
-                more = self.tidying.step(Pruning(tx), self.now())
+            with self._step() as kept:
+                more = self.tidying.prune(kept, key, self.now())
+
+    def forget_holders(self) -> None:
+        """Forget names and addresses that nothing speaks of any more."""
+        with self._step() as kept:
+            self.tidying.forget_holders(kept, self.now())
+
+    @contextmanager
+    def _step(self) -> Iterator[Pruning]:
+        with self.store.transaction() as tx:
+            yield Pruning(tx)
 
     @contextmanager
     def being_done(self) -> Iterator[None]:
@@ -66,9 +89,13 @@ class Chores:
             thread.join()
 
     def _run(self, over: Event) -> None:
+        forgot_at = self.now()
         while not over.wait(EVERY.total_seconds()):
             try:
                 self.renew_keys()
                 self.tidy(over)
+                if self.now() - forgot_at >= HOLDERS_EVERY:
+                    self.forget_holders()
+                    forgot_at = self.now()
             except Exception as error:
                 log.warning("chores.put_off", reason=str(error), exc_info=error)

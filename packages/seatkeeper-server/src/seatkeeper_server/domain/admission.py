@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from seatkeeper_server.domain.terms import Kind, Right
 
+COUNTABLE = 2**53 - 1  # beyond it JSON's numbers are no longer exact in every language
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -32,9 +34,9 @@ class Tally:
             raise ValueError(f"{self.right.key or 'seats'}: {self.used} taken of at most {cap} + {self.above}")
 
     def has_room_for(self, amount: int) -> bool:
-        """Tell whether this many more may be granted."""
+        """Tell whether this many more may be granted. Of what is unlimited, as many as can be counted exactly everywhere."""
         cap = self.right.cap
-        return cap is None or self.used + amount <= cap
+        return self.used + amount <= (COUNTABLE if cap is None else cap)
 
     @property
     def free(self) -> int | None:

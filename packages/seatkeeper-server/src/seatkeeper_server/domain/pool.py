@@ -98,6 +98,8 @@ class Pool:
             sequence=self.sequence,
             holders=self.holders,
             excess=self.excess,
+            lost_after=self.lost_after,
+            lost_until=self.lost_until,
             holdings=holdings,
         )  # each request makes one, and `replace` takes four times as long
 
@@ -357,6 +359,8 @@ def _return(pool: Pool, ask: Return, now: datetime) -> Decision:
     own = pool.current(ask.activation_id)
     if own is None or ask.generation != own.generation or own.state in (State.RETURNED, State.SUPERSEDED):
         return Repeated(at=now, activation_id=ask.activation_id, generation=ask.generation)
+    if own.device is not None and not ask.proven and own.occupies:
+        return _returned_by_whom(pool, own, now)
     lingers = own.state is State.HELD and pool.terms.linger > timedelta(0)
     back = returnable(pool.tallies, own.rights) if own.occupies else {}
     taken = {key: n for key, n in back.items() if not (lingers and key == SEAT)}
@@ -367,6 +371,20 @@ def _return(pool: Pool, ask: Return, now: datetime) -> Decision:
         holder=own.holder,
         taken=_negative(taken),
         free_at=now + pool.terms.linger if lingers else None,
+    )
+
+
+def _returned_by_whom(pool: Pool, own: Holding, now: datetime) -> Decision:
+    """A token came back without its device: perhaps a proxy's doing, while the program goes on. The place counts to its end."""
+    if own.state is State.TAKEN_BACK:
+        return Repeated(at=now, activation_id=own.activation_id, generation=own.generation)
+    return TakenBack(
+        at=now,
+        activation_id=own.activation_id,
+        generation=own.generation,
+        holder=own.holder,
+        by="return without the device",
+        free_at=own.free_at or own.expires_at + pool.terms.margin,
     )
 
 
@@ -399,9 +417,16 @@ def _out_of_order(pool: Pool, own: Holding | None, ask: Call, now: datetime) -> 
         return Rejected("seat.takenOver" if ask.generation < own.generation else "seat.gone")
     if own.state in (State.RETURNED, State.TAKEN_BACK, State.SUPERSEDED):
         return Rejected("seat.gone")
-    if ask.earlier is not None:
+    if ask.earlier is not None and _is_repeatable(pool, own.nonces, ask):
         return _repeat(own, now) if own.state is State.HELD else Rejected("seat.gone")
     return _nonce_problem(pool, own, ask, now)
+
+
+def _is_repeatable(pool: Pool, nonces: Nonces, ask: Call) -> bool:
+    """A keyed repeat shows what it showed at first: no nonce, or one of the last two. Others don't learn the current one."""
+    if ask.nonce is None:
+        return not nonces.bound and pool.terms.nonce is NoncePolicy.OPTIONAL
+    return ask.nonce in (nonces.current, nonces.previous)
 
 
 def _nonce_problem(pool: Pool, own: Holding, ask: Call, now: datetime) -> Decision | None:

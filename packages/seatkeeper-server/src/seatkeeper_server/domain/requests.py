@@ -99,10 +99,11 @@ class Use(Call):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """Give the seat back."""
+    """Give the seat back; `proven` if the device vouched for it that it was given to."""
 
     activation_id: str
     generation: int
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -272,7 +272,9 @@ async def refresh(front: Front, request: Request) -> Answer:
 async def deactivate(front: Front, request: Request) -> Answer:
     """DELETE /api/v1/activation: give the seat back. Twice is as good as once."""
     keys, token = holder_of(request, front.keyring)
-    outcome = await front.desk.ask(HeldCall(verb=Verb.RETURN, tenant_id=keys.tenant_id, token=token))
+    outcome = await front.desk.ask(
+        HeldCall(verb=Verb.RETURN, tenant_id=keys.tenant_id, token=token, device_proof=request.device_proof)
+    )
     return Answer(204) if isinstance(outcome, Served | Done) else _not_served(front, outcome)
 
 

@@ -33,6 +33,7 @@ _WANTED: Final = {
     b"n-nonce": "nonce",
     b"authorization": "authorization",
     b"idempotency-key": "idempotency_key",
+    b"device-proof": "device_proof",
     b"content-length": "content_length",
 }
 
@@ -65,6 +66,7 @@ class Request:
     nonce: str | None = None
     authorization: str | None = None
     idempotency_key: str | None = None
+    device_proof: str | None = None
     content_length: str | None = None
     body: bytes = b""
 

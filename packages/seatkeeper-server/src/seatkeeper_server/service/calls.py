@@ -88,6 +88,7 @@ class HeldCall:
     last_lease: str | None = None
     feature: str = ""
     amount: int = 0
+    device_proof: str | None = None  # with a return: the device vouches for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,10 +21,11 @@ from typing import Protocol
 
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.timekeeping import BEAT
-from seatkeeper_server.service.calls import Call, Outcome
+from seatkeeper_server.service.calls import Call, HeldCall, Outcome
 from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageUnavailable, Store, Transaction
 
 MAX_BATCH = 256  # calls; beyond that a batch's own work delays its first caller more than a second commit would
+RESERVE = 2  # times as many may wait if they hold a seat: overload turns newcomers away first
 MAX_WAITING = 4096  # calls; beyond that a caller is better told to come back than kept
 
 _log = logging.getLogger(__name__)
@@ -96,7 +97,8 @@ class Desk:
         self._on_batch = on_batch
         self._arrived: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
         self._queue: SimpleQueue[list[_Waiting]] = SimpleQueue()
-        self._backlog: deque[_Waiting] = deque()
+        self._urgent: deque[_Waiting] = deque()  # of holders: they go first, whatever else waits
+        self._others: deque[_Waiting] = deque()
         self._asked = self._taken = 0
         self._closed = False
         self._thread = Thread(target=self._run, name="desk", daemon=True)
@@ -129,7 +131,7 @@ class Desk:
         """
         if self._closed:
             raise Closed
-        if self.waiting >= self._max_waiting:
+        if self.waiting >= (self._max_waiting * RESERVE if isinstance(call, HeldCall) else self._max_waiting):
             raise Overloaded
         loop = asyncio.get_running_loop()
         waiting = _Waiting(call, loop, loop.create_future())
@@ -164,20 +166,24 @@ class Desk:
                 return
 
     def _gather(self, patience: float) -> tuple[list[_Waiting], bool]:
-        """Take everything that waits; if nothing does, wait for the first call or the next beat."""
-        backlog, stopping = self._backlog, False
+        """Take what waits, holders' calls first; if nothing does, wait for the first call or the next beat."""
+        stopping = False
         try:
-            while len(backlog) < self._max_batch and not stopping:
-                waits = patience > 0 and not backlog
+            while not stopping:
+                waits = patience > 0 and not self._urgent and not self._others
                 arrived = self._queue.get(timeout=patience) if waits else self._queue.get_nowait()
-                backlog.extend(arrived)
+                for waiting in arrived:
+                    (self._urgent if isinstance(waiting.call, HeldCall) else self._others).append(waiting)
                 stopping = arrived is _STOP
         except Empty:
             pass
-        if stopping and len(backlog) > self._max_batch:
+        batch: list[_Waiting] = []
+        for queue in (self._urgent, self._others):
+            batch += [queue.popleft() for _ in range(min(len(queue), self._max_batch - len(batch)))]
+        if stopping and (self._urgent or self._others):
             self._queue.put(_STOP)
             stopping = False
-        return [backlog.popleft() for _ in range(min(len(backlog), self._max_batch))], stopping
+        return batch, stopping
 
     def _serve(self, batch: list[_Waiting]) -> None:
         started = perf_counter()

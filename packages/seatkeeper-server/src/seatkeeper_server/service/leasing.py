@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from seatkeeper.protocol import devices
 from seatkeeper.protocol.codes import ALPHABET
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
@@ -227,7 +228,10 @@ class _Batch:
 
     def _request(self, call: HeldCall, own: HoldingRecord) -> Request:
         if call.verb is Verb.RETURN:
-            return Return(activation_id=call.token.activation_id, generation=call.token.generation)
+            token = call.token
+            return Return(
+                activation_id=token.activation_id, generation=token.generation, proven=_is_vouched_for(call, own.holding.device)
+            )
         key = (own.tenant_id, own.entitlement_id)
         shown = self._shown(call.last_lease, key, own, own.who.seat_id)
         earlier = self._earlier(call.tenant_id, call.key)
@@ -281,6 +285,8 @@ class _Batch:
     def _ask(self, key: PoolKey, request: Request, own: HoldingRecord | None, who: Who) -> Decision:
         """Have it decided; what a shown lease reveals is written down first, then the request is decided as it stands."""
         decision = self.work.decide(key, request, own, who)
+        if isinstance(decision, Restored):
+            self.work.know(key, decision.holder, who, own.blocked_until if own else None)
         if isinstance(decision, Restored | CloneSuspected):
             again = _without_shown(request)
             decision = self.work.decide(key, again, self.work.held.get((key[0], decision.activation_id or "")), who)
@@ -465,6 +471,13 @@ def _request(
             return Use(key=call.feature, **common)  # type: ignore[arg-type]
         case _:
             return Refresh(shown=shown, holder=holder, blocked_until=blocked_until, **common)  # type: ignore[arg-type]
+
+
+def _is_vouched_for(call: HeldCall, device: str | None) -> bool:
+    if device is None or call.device_proof is None:
+        return False
+    returned = devices.Returned(call.tenant_id, call.token.activation_id, call.token.generation)
+    return devices.is_proven(device, call.device_proof, returned)
 
 
 def _without_shown(request: Request) -> Request:

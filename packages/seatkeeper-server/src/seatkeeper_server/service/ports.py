@@ -141,7 +141,7 @@ class Transaction(Protocol):
         ...
 
     def extend_leases(self, alive_at: datetime, gap: timedelta, now: datetime) -> int:
-        """Give every held place the time back that nobody could refresh in; the number of places."""
+        """Give every place, and every idempotency key, the time back that nobody could use; the number of places."""
         ...
 
     def shift_leases(self, by: timedelta) -> None:
@@ -174,8 +174,8 @@ class Transaction(Protocol):
         """Give the holders known under these (tenant, chain, seat id), and what they hold."""
         ...
 
-    def due(self, key: PoolKey, now: datetime, limit: int) -> list[Holding]:
-        """Give the places of a pool that time has ended, oldest first."""
+    def due(self, key: PoolKey, now: datetime, limit: int, skip: int = 0) -> list[Holding]:
+        """Give the places of a pool that time has ended, oldest first, but for the first `skip` of them."""
         ...
 
     def pools_with_due(self, now: datetime, limit: int) -> list[PoolKey]:

@@ -51,12 +51,16 @@ class Kept(Protocol):
         """Forget seats that ended before a moment."""
         ...
 
-    def oldest_chain(self, before: datetime) -> PoolKey | None:
-        """Give a chain that has facts recorded before a moment."""
+    def forget_holders(self, now: datetime) -> None:
+        """Forget who is who where nothing is left that speaks of him."""
+        ...
+
+    def old_chains(self, before: datetime) -> list[PoolKey]:
+        """Give the chains that have facts recorded before a moment."""
         ...
 
     def facts_before(self, key: PoolKey, before: datetime, limit: int) -> list[FactRecord]:
-        """Give the first facts of a chain, as far as they were recorded before a moment."""
+        """Give the first facts of a chain, up to the first one that was recorded at a moment or later."""
         ...
 
     def checkpoint(self, key: PoolKey) -> str | None:
@@ -70,27 +74,37 @@ class Kept(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tidying:
-    """The use case of tidying. `sign(tenant, payload)` signs a checkpoint with the tenant's present key."""
+    """The use case of tidying; each method is one short transaction's work. `sign(tenant, payload)` signs a checkpoint."""
 
     sign: Callable[[str, bytes], str]
     facts_kept: timedelta = FACTS_KEPT
     seats_kept: timedelta = SEATS_KEPT
 
-    def step(self, kept: Kept, now: datetime) -> bool:
-        """Do a little, in one transaction; False when nothing is left to do."""
+    def forget(self, kept: Kept, now: datetime) -> None:
+        """Forget keys and seats that are of no use to anybody any more."""
         kept.forget_keyed(now)
         kept.forget_holdings(now - self.seats_kept)
-        key = kept.oldest_chain(now - self.facts_kept)
-        if key is None:
-            return False
-        self._prune(kept, key, now)
-        return True
 
-    def _prune(self, kept: Kept, key: PoolKey, now: datetime) -> None:
+    def forget_holders(self, kept: Kept, now: datetime) -> None:
+        """Forget names, hosts and addresses that nothing speaks of any more; looks at all of them, so do it seldom."""
+        kept.forget_holders(now)
+
+    def old_chains(self, kept: Kept, now: datetime) -> list[PoolKey]:
+        """Give the chains that may have facts to prune."""
+        return kept.old_chains(now - self.facts_kept)
+
+    def prune(self, kept: Kept, key: PoolKey, now: datetime) -> bool:
+        """Prune the oldest facts of a chain, a good number at a time; tell whether there may be more.
+
+        Raises:
+            ChainIsBroken: the chain is left as it is, as evidence.
+        """
         facts = kept.facts_before(key, now - self.facts_kept, AT_ONCE)
-        before = start_of(kept.checkpoint(key))
-        after = came_to(before, key, facts, now)
+        if not facts:
+            return False
+        after = came_to(start_of(kept.checkpoint(key)), key, facts, now)
         kept.prune(key, after.number, now, self.sign(key[0], json.encode(after)))
+        return len(facts) == AT_ONCE
 
 
 def start_of(checkpoint: str | None) -> Checkpoint | None:

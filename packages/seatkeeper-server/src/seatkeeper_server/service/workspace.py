@@ -26,7 +26,8 @@ from seatkeeper_server.service.ports import (
     Transaction,
 )
 
-DUE_AT_ONCE = 1024  # places that one batch settles in one pool at most; the next beat does the rest
+DUE_AT_ONCE = 1024  # places read at once; a decision that needs more room reads on
+ALL_SEEN = None  # nothing more is due in a pool
 _NOBODY_ASKED = Who(seat_id="?")  # places that time ended: nobody in this batch needs to know whose they were
 _NEEDS_ROOM = frozenset({"pool-full", "feature-exhausted"})
 
@@ -53,7 +54,7 @@ class Workspace:
     _changed_windows: set[tuple[PoolKey, int]] = field(default_factory=set)
     _changed_places: dict[tuple[str, str, int], HoldingRecord] = field(default_factory=dict)
     _removed: set[tuple[str, str, int]] = field(default_factory=set)
-    _settled: set[PoolKey] = field(default_factory=set)
+    _due_seen: dict[PoolKey, int | None] = field(default_factory=dict)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -116,7 +117,9 @@ class Workspace:
 
     def decide(self, key: PoolKey, request: Request, own: HoldingRecord | None, who: Who) -> Decision:
         """Have the pool machine decide a request, settling as many ended places as that needs, and apply what it says."""
-        pool = self._settle(key, own, who)
+        if self._counters[key].excess:
+            self._settle_all(key)  # whoever is gone already must not have the living cut in his place
+        pool = self._settle(key, self._again(own) or own, who)
         decision = decide(pool, request, self.now)
         while isinstance(decision, Denied) and decision.rule in _NEEDS_ROOM and self._make_room(key):
             pool = self._settle(key, self._again(own), who)
@@ -133,6 +136,10 @@ class Workspace:
     def settle_due(self, key: PoolKey) -> None:
         """Apply what time alone has made true of a pool, as far as one batch may."""
         self._make_room(key)
+
+    def _settle_all(self, key: PoolKey) -> None:
+        while self._make_room(key):
+            pass
 
     def apply(self, key: PoolKey, pool: Pool, fact: Fact, who: Who) -> Pool:
         """Apply a fact to a pool as a decision saw it, and write it down if it is one that is recorded."""
@@ -168,11 +175,13 @@ class Workspace:
         return after
 
     def _make_room(self, key: PoolKey) -> bool:
-        """Settle places that time has ended; False if none is left that this batch may settle."""
-        if key in self._settled:
+        """Settle places that time has ended, oldest first, a good number at a time; False if none is left."""
+        seen = self._due_seen.get(key, 0)
+        if seen is ALL_SEEN:
             return False
-        self._settled.add(key)
-        for holding in self.tx.due(key, self.now, DUE_AT_ONCE):
+        due = self.tx.due(key, self.now, DUE_AT_ONCE, skip=seen)
+        self._due_seen[key] = seen + len(due) if len(due) == DUE_AT_ONCE else ALL_SEEN
+        for holding in due:
             place = (key[0], *holding.key)
             if place in self._changed_places or place in self._removed:
                 continue  # this batch has already said what became of it
@@ -184,7 +193,7 @@ class Workspace:
                 ),
                 record.who if record else _NOBODY_ASKED,
             )
-        return True
+        return bool(due)
 
     def _again(self, own: HoldingRecord | None) -> HoldingRecord | None:
         return self.held.get((own.tenant_id, own.holding.activation_id)) if own else None

@@ -23,8 +23,8 @@ SELECT activation_id, past, generation, holder, state, occupies, rights, activat
     sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at, floored, device_key
 FROM holding
 WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND free_at <= :now
-ORDER BY free_at
-LIMIT :most;
+ORDER BY free_at, activation_id, past
+LIMIT :most OFFSET :skip;
 
 -- pools_with_due: Pools in which time has ended places.
 SELECT p.tenant_id, p.entitlement_id
@@ -61,7 +61,25 @@ SELECT tenant_id FROM tenant ORDER BY tenant_id;
 DELETE FROM keyed WHERE kept_until <= :now;
 
 -- forget_holdings: Forget seats that ended long ago; a token of theirs then means "gone".
-DELETE FROM holding WHERE occupies = 0 AND refreshed_at <= :before;
+DELETE FROM holding WHERE occupies = 0 AND refreshed_at <= :before AND expires_at <= :before;
+
+-- forget_holders: Forget who is who where nothing is left that speaks of him.
+DELETE FROM holder WHERE (blocked_until IS NULL OR blocked_until <= :now)
+    AND NOT EXISTS (
+        SELECT 1 FROM holding h
+        WHERE h.tenant_id = holder.tenant_id AND h.entitlement_id = holder.chain_id AND h.holder = holder.number
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM fact f
+        WHERE f.tenant_id = holder.tenant_id AND f.chain_id = holder.chain_id AND f.holder = holder.number AND f.holder > 0
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM refusal r
+        WHERE r.tenant_id = holder.tenant_id AND r.chain_id = holder.chain_id AND r.holder = holder.number
+    );
+
+-- extend_keyed: Give idempotency keys the time back in which nobody could ask again.
+UPDATE keyed SET kept_until = kept_until + :gap WHERE kept_until > :alive_at;
 
 -- shift_leases: Move every lease and place: the recorded time itself was wrong.
 UPDATE holding SET expires_at = expires_at + :by, free_at = free_at + :by, refreshed_at = refreshed_at + :by;

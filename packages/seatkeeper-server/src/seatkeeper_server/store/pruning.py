@@ -21,15 +21,20 @@ class Pruning:
         """Forget seats that ended before a moment."""
         self._tx.execute("forget_holdings", before=rows.micros(before))
 
-    def oldest_chain(self, before: datetime) -> PoolKey | None:
-        """Give a chain that has facts recorded before a moment."""
-        for tenant_id in self._tx.tenants():
-            for row in self._tx.query("oldest_facts", tenant_id=tenant_id, before=rows.micros(before)):
-                return tenant_id, row[0]
-        return None
+    def forget_holders(self, now: datetime) -> None:
+        """Forget who is who where nothing is left that speaks of him."""
+        self._tx.execute("forget_holders", now=rows.micros(now))
+
+    def old_chains(self, before: datetime) -> list[PoolKey]:
+        """Give the chains that have facts recorded before a moment."""
+        return [
+            (tenant_id, row[0])
+            for tenant_id in self._tx.tenants()
+            for row in self._tx.query("old_chains", tenant_id=tenant_id, before=rows.micros(before))
+        ]
 
     def facts_before(self, key: PoolKey, before: datetime, limit: int) -> list[FactRecord]:
-        """Give the first facts of a chain, as far as they were recorded before a moment."""
+        """Give the first facts of a chain, up to the first one that was recorded at a moment or later."""
         found = self._tx.query("facts_before", tenant_id=key[0], chain_id=key[1], before=rows.micros(before), most=limit)
         return [rows.to_fact(row) for row in found]
 

@@ -1,12 +1,17 @@
 -- What tidying needs.
 
--- oldest_facts: A chain that has facts recorded before a moment.
-SELECT chain_id FROM fact WHERE tenant_id = :tenant_id AND recorded_at < :before ORDER BY recorded_at LIMIT 1;
+-- old_chains: The chains of a tenant that have facts recorded before a moment.
+SELECT DISTINCT chain_id FROM fact WHERE tenant_id = :tenant_id AND recorded_at < :before ORDER BY chain_id;
 
--- facts_before: The first facts of a chain, as far as they were recorded before a moment.
+-- facts_before: The first facts of a chain, up to the first one that was recorded at a moment or later. (Numbers always rise,
+-- recorded moments don't where an operator set a wrong clock back.)
 SELECT tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash
 FROM fact
-WHERE tenant_id = :tenant_id AND chain_id = :chain_id AND recorded_at < :before
+WHERE tenant_id = :tenant_id AND chain_id = :chain_id AND number < coalesce((
+    SELECT number FROM fact
+    WHERE tenant_id = :tenant_id AND chain_id = :chain_id AND recorded_at >= :before
+    ORDER BY number LIMIT 1
+), 9223372036854775807)
 ORDER BY number
 LIMIT :most;
 

@@ -81,7 +81,8 @@ class SqliteTransaction:
         )
 
     def extend_leases(self, alive_at: datetime, gap: timedelta, now: datetime) -> int:
-        """Give every held place the time back that nobody could refresh in; the number of places."""
+        """Give every place, and every idempotency key, the time back that nobody could use; the number of places."""
+        self.execute("extend_keyed", alive_at=micros(alive_at), gap=gap // MICROSECOND)
         return self.execute("extend_leases", alive_at=micros(alive_at), gap=gap // MICROSECOND, now=micros(now))
 
     def shift_leases(self, by: timedelta) -> None:
@@ -142,9 +143,9 @@ class SqliteTransaction:
             for row in self.query("seats", asked=json_text(asked))
         ]
 
-    def due(self, key: PoolKey, now: datetime, limit: int) -> list[Holding]:
-        """Give the places of a pool that time has ended, oldest first."""
-        found = self.query("due", tenant_id=key[0], entitlement_id=key[1], now=micros(now), most=limit)
+    def due(self, key: PoolKey, now: datetime, limit: int, skip: int = 0) -> list[Holding]:
+        """Give the places of a pool that time has ended, oldest first, but for the first `skip` of them."""
+        found = self.query("due", tenant_id=key[0], entitlement_id=key[1], now=micros(now), most=limit, skip=skip)
         return [rows.to_holding(row) for row in found]
 
     def pools_with_due(self, now: datetime, limit: int) -> list[PoolKey]:

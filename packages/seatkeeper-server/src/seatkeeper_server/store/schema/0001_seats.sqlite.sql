@@ -251,12 +251,14 @@ CREATE TABLE holding (
     device_key     TEXT,                         -- proves, with the token, whose place a long lease's is
     PRIMARY KEY (tenant_id, activation_id, past),
     FOREIGN KEY (tenant_id, entitlement_id) REFERENCES pool,
+    FOREIGN KEY (tenant_id, entitlement_id, holder) REFERENCES holder (tenant_id, chain_id, number),
     CHECK ((past = 0) = (state <> 'superseded')),
     CHECK (state <> 'held' OR occupies = 1),
     CHECK (state <> 'lapsed' OR occupies = 0),
     CHECK (occupies = 1 OR free_at IS NULL)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX one_holding_per_holder ON holding (tenant_id, entitlement_id, holder) WHERE past = 0;
+CREATE INDEX places_by_holder ON holding (tenant_id, entitlement_id, holder) WHERE past > 0;
 CREATE INDEX places_by_end ON holding (tenant_id, entitlement_id, free_at) WHERE occupies = 1;
 CREATE INDEX places_ended_long_ago ON holding (refreshed_at) WHERE occupies = 0;
 
@@ -306,6 +308,7 @@ CREATE TABLE fact (
     PRIMARY KEY (tenant_id, chain_id, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX facts_by_time ON fact (tenant_id, recorded_at);
+CREATE INDEX facts_by_holder ON fact (tenant_id, chain_id, holder) WHERE holder > 0;
 CREATE INDEX facts_by_denial ON fact (tenant_id, denial_id) WHERE denial_id IS NOT NULL;
 
 -- Where facts were pruned, what they came to: signed, so that the chain can still be checked from there.
