@@ -633,3 +633,15 @@ def test_a_return_that_the_device_does_not_vouch_for_frees_nothing_early(store: 
     assert house.one(held(Verb.RETURN, first, device_proof=devices.prove(device, returned))) == Done()
 
     assert isinstance(house.one(activate("b")), Served)
+
+
+def test_refusals_for_different_features_have_different_ids(house: House) -> None:
+    """An id stands for one reason: who asks for another feature is refused anew."""
+    first, second = (house.one(activate("a", features={key: 99})) for key in ("render", "points"))
+    assert isinstance(first, Refused)
+    assert isinstance(second, Refused)
+    assert first.refusal is not None
+    assert second.refusal is not None
+
+    assert first.refusal.denial_id != second.refusal.denial_id
+    assert house.facts() == ["Denied", "Denied"]

@@ -186,6 +186,7 @@ class DeniedAgain(Fact):
     kind = "DeniedAgain"
     denial_id: str
     rule: str
+    key: str = ""
     count: int
     until: datetime
 

@@ -18,7 +18,7 @@ THE_FLOOD = 0  # the holder number under which a pool's flood is counted
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A minute in which one holder's refusals are counted."""
+    """A minute in which one holder's refusals for one reason are counted; `key` is the right that was short."""
 
     holder: int
     denial_id: str
@@ -26,6 +26,7 @@ class Window:
     since: datetime
     until: datetime
     count: int = 0
+    key: str = ""
 
     def is_open(self, now: datetime) -> bool:
         """Tell whether another refusal now would be counted here."""
@@ -33,7 +34,11 @@ class Window:
 
     def counting(self, now: datetime) -> "Window":
         """Give the window after one more refusal."""
-        return Window(self.holder, self.denial_id, self.rule, self.since, now, self.count + 1)
+        return Window(self.holder, self.denial_id, self.rule, self.since, now, self.count + 1, self.key)
+
+    def is_about(self, denied: Denied) -> bool:
+        """Tell whether a refusal has the reason of those that are counted here."""
+        return (self.rule, self.key) == (denied.rule, denied.key)
 
     def closed(self) -> list[Fact]:
         """Give the fact that says how many refusals were counted; none if it was only the first."""
@@ -45,6 +50,7 @@ class Window:
                 holder=self.holder,
                 denial_id=self.denial_id,
                 rule=self.rule,
+                key=self.key,
                 count=self.count,
                 until=self.until,
             )
@@ -83,11 +89,11 @@ def note(denied: Denied, earlier: Window | None, flood: Flood, now: datetime, ne
     if (
         earlier is not None
         and earlier.is_open(now)
-        and (earlier.rule == denied.rule or earlier.holder == THE_FLOOD or flood.is_over)
+        and (earlier.is_about(denied) or earlier.holder == THE_FLOOD or flood.is_over)
     ):
         return Noted(earlier.counting(now), [], flood)
     facts = earlier.closed() if earlier is not None else []
     if flood.is_over:
         return Noted(Window(THE_FLOOD, new_id, denied.rule, now, now, 1), facts, flood)
-    window = Window(denied.holder, new_id, denied.rule, now, now)
+    window = Window(denied.holder, new_id, denied.rule, now, now, key=denied.key)
     return Noted(window, [*facts, replace(denied, denial_id=new_id)], replace(flood, firsts=flood.firsts + 1))

@@ -247,7 +247,7 @@ class Workspace:
         before = self._flood(key)
         flood = before.at(self.now)
         earlier = self.windows.get((key, known.number)) if known else None
-        if flood.is_over and not (earlier and earlier.is_open(self.now) and earlier.rule == denied.rule):
+        if flood.is_over and not (earlier and earlier.is_open(self.now) and earlier.is_about(denied)):
             earlier = self.windows.get((key, THE_FLOOD))
         number = known.number if known else self._next_number(key)
         denied = denied if denied.holder == number else replace(denied, holder=number)

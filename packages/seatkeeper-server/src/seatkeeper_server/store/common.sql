@@ -49,7 +49,7 @@ SELECT min(free_at) FROM holding
 WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND free_at IS NOT NULL;
 
 -- windows_ended: Refusal windows that began before a moment.
-SELECT tenant_id, chain_id, holder, denial_id, rule, since, until, count FROM refusal
+SELECT tenant_id, chain_id, holder, denial_id, rule, since, until, count, key FROM refusal
 WHERE since <= :before
 ORDER BY since
 LIMIT :most;

@@ -244,12 +244,12 @@ def from_keyed(record: KeyedRecord) -> list[object]:
 
 def to_window(row: Row) -> tuple[PoolKey, Window]:
     """Read a refusal window with the chain it belongs to."""
-    return (row[0], row[1]), Window(row[2], row[3], row[4], moment(row[5]), moment(row[6]), row[7])
+    return (row[0], row[1]), Window(row[2], row[3], row[4], moment(row[5]), moment(row[6]), row[7], row[8])
 
 
 def from_window(key: PoolKey, window: Window) -> list[object]:
     """Give the row of a refusal window, in the order of `save_windows`."""
-    times = [micros(window.since), micros(window.until), window.count]
+    times = [micros(window.since), micros(window.until), window.count, window.key]
     return [*key, window.holder, window.denial_id, window.rule, *times]
 
 

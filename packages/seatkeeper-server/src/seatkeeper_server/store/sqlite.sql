@@ -60,7 +60,7 @@ FROM json_each(:asked) AS asked
 JOIN keyed k ON k.tenant_id = asked.value ->> 0 AND k.scope = asked.value ->> 1 AND k.key = asked.value ->> 2;
 
 -- windows: The refusal windows of these (tenant, chain, holder).
-SELECT r.tenant_id, r.chain_id, r.holder, r.denial_id, r.rule, r.since, r.until, r.count
+SELECT r.tenant_id, r.chain_id, r.holder, r.denial_id, r.rule, r.since, r.until, r.count, r.key
 FROM json_each(:asked) AS asked
 JOIN refusal r ON r.tenant_id = asked.value ->> 0 AND r.chain_id = asked.value ->> 1 AND r.holder = asked.value ->> 2;
 
@@ -146,12 +146,12 @@ ON CONFLICT (tenant_id, scope, key) DO UPDATE SET
     kept_until = excluded.kept_until;
 
 -- save_windows: Record these refusal windows.
-INSERT INTO refusal (tenant_id, chain_id, holder, denial_id, rule, since, until, count)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+INSERT INTO refusal (tenant_id, chain_id, holder, denial_id, rule, since, until, count, key)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8
 FROM json_each(:rows) WHERE true
 ON CONFLICT (tenant_id, chain_id, holder) DO UPDATE SET
     denial_id = excluded.denial_id, rule = excluded.rule, since = excluded.since, until = excluded.until,
-    count = excluded.count;
+    count = excluded.count, key = excluded.key;
 
 -- close_windows: Forget these refusal windows (tenant, chain, holder).
 DELETE FROM refusal WHERE (tenant_id, chain_id, holder) IN (

@@ -10,17 +10,18 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, DecodeError, Meta, Struct, UnsetType
 
+from seatkeeper.protocol.text import PRINTABLE
+
 MAX_BODY_BYTES = 64 * 1024
 UNREADABLE = (DecodeError, UnicodeDecodeError, RecursionError)  # what reading bytes of who knows whom may raise
 MAX_SEAT_ID = 200  # characters; theirs is 50, longer is ours
-
-_PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"  # in Python `$` alone would let a last newline pass
+MAX_AMOUNT = 9_007_199_254_740_990  # of a feature in one call: a number that every language's JSON reads exactly
 
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
-SeatId = Annotated[str, Meta(min_length=1, max_length=MAX_SEAT_ID, pattern=_PRINTABLE)]
-ShortText = Annotated[str, Meta(max_length=200, pattern=_PRINTABLE)]
-FeatureKey = Annotated[str, Meta(min_length=1, max_length=50, pattern=_PRINTABLE)]
-Amount = Annotated[int, Meta(ge=1, le=9_007_199_254_740_990)]
+SeatId = Annotated[str, Meta(min_length=1, max_length=MAX_SEAT_ID, pattern=PRINTABLE)]
+ShortText = Annotated[str, Meta(max_length=200, pattern=PRINTABLE)]
+FeatureKey = Annotated[str, Meta(min_length=1, max_length=50, pattern=PRINTABLE)]
+Amount = Annotated[int, Meta(ge=1, le=MAX_AMOUNT)]
 ClientNonce = Annotated[str, Meta(min_length=16, max_length=100, pattern=r"^[A-Za-z0-9_-]+$(?!\n)")]
 Moment = Annotated[datetime, Meta(tz=True)]  # RFC 3339 has no moments without an offset
 

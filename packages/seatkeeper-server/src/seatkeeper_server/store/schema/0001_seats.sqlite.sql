@@ -282,6 +282,7 @@ CREATE TABLE refusal (
     holder    INTEGER NOT NULL CHECK (holder >= 0),
     denial_id TEXT    NOT NULL,
     rule      TEXT    NOT NULL,
+    key       TEXT    NOT NULL,                  -- the right that was short; '' is the seat
     since     INTEGER NOT NULL,
     until     INTEGER NOT NULL,
     count     INTEGER NOT NULL CHECK (count >= 0),
