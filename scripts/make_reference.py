@@ -91,7 +91,12 @@ def metrics() -> str:
     return _page(
         "Metrics",
         "`GET /metrics` answers in Prometheus' text format. Every label has a bounded number of values; entitlements beyond"
-        " `SEATKEEPER_METRICS_POOLS` are summed under `(others)`.",
+        " `SEATKEEPER_METRICS_POOLS` are summed under `(others)`.\n\n"
+        "The page names vendors, products and entitlements, so it is answered to programs on the server's own machine only;"
+        " others get 403 `forbidden`. `SEATKEEPER_METRICS_TOKEN` opens it to who sends `Authorization: Bearer` with that token,"
+        " `SEATKEEPER_METRICS_OPEN=true` to everybody who can connect. A request with `Forwarded` or `X-Forwarded-For` comes"
+        " from another machine, whatever its address. A proxy on this machine must therefore set one of them, or keep"
+        " `/metrics` to itself. Seats are read at most once a second.",
         *_table("metric | type | labels | what", rows),
     )
 
@@ -112,7 +117,7 @@ def _table(heads: str, rows: list[str]) -> Iterator[str]:
 def _default(name: str, default: object) -> str:
     if name == "data":
         return "a folder of your own"
-    return "–" if default in {None, ""} else f"`{default}`"
+    return "–" if default in {None, ""} else f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 def _helps(*command: str) -> Iterator[str]:

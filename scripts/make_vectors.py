@@ -12,6 +12,8 @@ from typing import Any
 
 from scripts.wire_vectors import activation_codes, answers, certificates, leases, requests, world
 
+from seatkeeper.protocol.text import UNSHOWN
+
 VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
 
 _WARNING = "Test keys: their seeds are public. Never pin or use them."
@@ -23,8 +25,13 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=VECTORS, help="folder to write to (default: %(default)s)")
     folder: Path = parser.parse_args().to
     for name, content in vectors().items():
-        text = dumps(content, ensure_ascii=False, indent=1) + "\n"
-        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        (folder / name).write_text(as_text(content), encoding="utf-8", newline="\n")
+
+
+def as_text(content: dict[str, Any]) -> str:
+    """Give a file's text: letters as they are, what an editor would not show as JSON's escapes."""
+    lines = dumps(content, ensure_ascii=False, indent=1).split("\n")
+    return "".join(UNSHOWN.sub(lambda found: dumps(found[0])[1:-1], line) + "\n" for line in lines)
 
 
 def vectors() -> dict[str, dict[str, Any]]:

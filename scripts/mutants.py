@@ -144,7 +144,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="words in the names of the mutants to try; all without any")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
     args = parser.parse_args()
-    every = [read_mutant(path) for path in sorted(MUTANTS.glob("*.patch"))]
+    every = sorted(map(read_mutant, MUTANTS.glob("*.patch")), key=lambda mutant: int(mutant.name.partition("_")[0]))
     mutants = [mutant for mutant in every if not args.names or any(name in mutant.name for name in args.names)]
     if not mutants:
         print(f"no mutant is called {' or '.join(args.names)}", file=sys.stderr)

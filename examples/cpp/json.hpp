@@ -263,6 +263,13 @@ class Reader {
 
 inline Value read(std::string_view text) { return Reader(text).whole(); }
 
+// Write a list as JSON. Texts must be quoted already.
+inline std::string list(const std::vector<std::string>& items) {
+    std::string out;
+    for (const auto& item : items) out += (out.empty() ? "[" : ",") + item;
+    return out.empty() ? "[]" : out + ']';
+}
+
 // Write a text as a JSON string.
 inline std::string quoted(std::string_view text) {
     std::string out = "\"";

@@ -4,11 +4,14 @@
 //     while (seat.held()) work();
 //
 // The rules it keeps (contract, "Rules of the seat"):
-// - Every call that grants carries a fresh clientNonce, and only a lease that names it, us, and lies within the certificate is
-//   believed (7). Nothing beside the lease is trusted.
-// - Belief ends at the sending of that attempt + (exp - iat), by clocks that this machine counted itself. `held()` looks at
+// - Every call that grants carries a fresh clientNonce, and only a lease that names it, us, this device, and lies within the
+//   certificate is believed (7). It grants what was asked for, and stays one of the same activation. Nothing beside the lease
+//   is trusted: a proxy can rewrite what we ask, and sees the access token, but can't sign.
+// - Belief ends at the first sending of that call + (exp - iat), by clocks that this machine counted itself. `held()` looks at
 //   them each time, so it is right even while a call hangs or after the machine slept (7).
-// - One call at a time. A call without an answer is repeated with the same nonce and body, until it is decided (1, 2, 6).
+// - One call at a time. A call without an answer is repeated with the same nonce and body, until it is decided (1, 2, 6). Such
+//   an answer may have been held back, so it is followed by a call of its own.
+// - The device vouches for taking the seat and for giving it back. Without its word the place counts until its lease ends.
 //
 // What it leaves out, and the Python SDK has: storage, so that a restarted program takes its own seat back; waiting in line;
 // checking features out after the start; borrowing.
@@ -26,6 +29,7 @@
 
 #include "http.hpp"
 #include "settings.hpp"
+#include "text.hpp"
 
 // A server understood us and said no, in a body that says why.
 struct Refusal : std::runtime_error {
@@ -44,7 +48,7 @@ struct Refusal : std::runtime_error {
     json::Value denial;
 
   private:
-    void explain(std::ostream& text) const;
+    void explain(std::ostream& out) const;
 };
 
 // What time it is by two clocks of this machine. Between two moments, the clock that counted more is right: one stops while a
@@ -71,9 +75,12 @@ class Seat {
   public:
     using OnLoss = std::function<void(const std::string& why)>;
 
-    Seat(settings::Settings wanted, std::string seat_id, const trust::Features& features, OnLoss on_loss)
-        : settings_(std::move(wanted)), seat_id_(std::move(seat_id)), on_loss_(std::move(on_loss)) {
-        take(features);
+    Seat(settings::Settings wanted, std::string seat_id, trust::Features features, OnLoss on_loss)
+        : settings_(std::move(wanted)),
+          seat_id_(std::move(seat_id)),
+          features_(std::move(features)),
+          on_loss_(std::move(on_loss)) {
+        take();
         keeper_ = std::thread([this] { keep(); });
     }
 
@@ -119,12 +126,12 @@ class Seat {
     // --- taking the seat -------------------------------------------------------------------------------------------------
 
     // Ask one server after the other: the next is asked when one is full or unreachable.
-    void take(const trust::Features& features) {
+    void take() {
         std::exception_ptr first_refusal, unreachable;
         for (const auto& server : settings_.servers) {
             server_ = server;
             try {
-                return activate(features);
+                return activate();
             } catch (const Refusal& refusal) {
                 if (refusal.code != "seats.exhausted") throw;
                 if (!first_refusal) first_refusal = std::current_exception();
@@ -135,14 +142,14 @@ class Seat {
         std::rethrow_exception(first_refusal ? first_refusal : unreachable);
     }
 
-    void activate(const trust::Features& features) {
+    void activate() {
         const auto nonce = trust::fresh_nonce();
-        const auto body = activate_body(features, nonce);
+        const auto body = activate_body(nonce);
+        const Moment asked;
         for (int attempt = 1;; ++attempt) {
             try {
-                const Moment sent;
                 const auto reply = call("POST", "/api/v1/activate", body, {});
-                return believe(reply, nonce, sent);
+                return believe(reply, nonce, asked);
             } catch (const http::Unreachable&) {
                 if (attempt == start_attempts) throw;
                 std::this_thread::sleep_for(std::chrono::duration<double>(0.2 * attempt));
@@ -150,14 +157,18 @@ class Seat {
         }
     }
 
-    std::string activate_body(const trust::Features& features, const std::string& nonce) const {
-        std::string wanted;
-        for (const auto& [key, amount] : features)
-            wanted += (wanted.empty() ? "" : ",") + ("{\"key\":" + json::quoted(key)) + ",\"amount\":" +
-                      std::to_string(amount) + "}";
+    std::string activate_body(const std::string& nonce) const {
+        std::vector<std::string> wanted;
+        for (const auto& [key, amount] : features_)
+            wanted.push_back("{\"key\":" + json::quoted(key) + ",\"amount\":" + std::to_string(amount) + "}");
+        const auto vouched = json::list({json::quoted("seatkeeper-device"), json::quoted(settings_.tenant),
+                                         json::quoted(settings_.product), json::quoted(seat_id_), json::quoted(nonce)});
         return "{\"productId\":" + json::quoted(settings_.product) + ",\"seatId\":" + json::quoted(seat_id_) +
                ",\"seatName\":" + json::quoted(seat_id_) + ",\"activationCredentials\":{\"type\":\"activationCode\",\"code\":" +
-               json::quoted(settings_.code) + "},\"clientNonce\":" + json::quoted(nonce) + ",\"features\":[" + wanted + "]}";
+               json::quoted(settings_.code) + "},\"clientNonce\":" + json::quoted(nonce) +
+               ",\"features\":" + json::list(wanted) +
+               ",\"deviceKey\":" + json::quoted(device_.public_key()) + ",\"deviceProof\":" +
+               json::quoted(device_.prove(vouched)) + "}";
     }
 
     // --- keeping it ------------------------------------------------------------------------------------------------------
@@ -198,17 +209,20 @@ class Seat {
     }
 
     void refresh() {
-        if (pending_nonce_.empty()) {  // else the last one is still unanswered: ask for its answer, word for word
-            pending_nonce_ = trust::fresh_nonce();
-            pending_body_ = "{\"clientNonce\":" + json::quoted(pending_nonce_) +
-                            ",\"lastLease\":" + json::quoted(token_of_lease_) + "}";
-        }
+        if (!pending_nonce_.empty()) send_refresh();  // unanswered so far: ask for its answer, word for word, which may be old
+        pending_nonce_ = trust::fresh_nonce();
+        pending_body_ = "{\"clientNonce\":" + json::quoted(pending_nonce_) + ",\"lastLease\":" +
+                        json::quoted(token_of_lease_) + "}";
+        pending_asked_ = Moment();
+        send_refresh();
+    }
+
+    void send_refresh() {
         std::vector<std::string> headers{"Authorization: Bearer " + access_token_};
         if (!nonce_.empty()) headers.push_back("N-Nonce: " + nonce_);
-        const Moment sent;
         const auto timeout = std::min(patience, length() / 3);
         const auto reply = call("PATCH", "/api/v1/activation/refresh", pending_body_, headers, timeout);
-        believe(reply, pending_nonce_, sent);
+        believe(reply, pending_nonce_, pending_asked_);
         pending_nonce_.clear();
     }
 
@@ -225,7 +239,10 @@ class Seat {
     void give_back() noexcept {
         stopping_ = false;  // this one call is not to be cut short
         try {
-            call("DELETE", "/api/v1/activation", "", {"Authorization: Bearer " + access_token_}, 3.0);
+            const auto vouched = json::list({json::quoted("seatkeeper-device-return"), json::quoted(settings_.tenant),
+                                             json::quoted(lease_.act), std::to_string(lease_.gen)});
+            call("DELETE", "/api/v1/activation", "",
+                 {"Authorization: Bearer " + access_token_, "Device-Proof: " + device_.prove(vouched)}, 3.0);
         } catch (const std::exception& trouble) {
             std::cerr << "The seat could not be given back and comes back when its lease ends: " << trouble.what() << std::endl;
         }
@@ -252,8 +269,8 @@ class Seat {
         }
     }
 
-    // Take an answer in if its lease is to be believed; the moment is that of sending.
-    void believe(const http::Reply& reply, const std::string& nonce, const Moment& sent) {
+    // Take an answer in if its lease is to be believed; the moment is that of its call's first sending.
+    void believe(const http::Reply& reply, const std::string& nonce, const Moment& asked) {
         json::Value answer;
         try {
             answer = json::read(reply.body);
@@ -261,14 +278,30 @@ class Seat {
             const auto certificate = answer["certificate"].null()
                                          ? certificate_
                                          : trust::check_certificate(answer["certificate"].text(), settings_.roots);
-            const auto lease = trust::check_lease(token, certificate, {settings_.tenant, settings_.product, seat_id_, nonce});
+            const auto lease = trust::check_lease(
+                token, certificate, {settings_.tenant, settings_.product, seat_id_, nonce, device_.public_key()});
+            check_ours(lease);
             const std::lock_guard lock(mutex_);
-            certificate_ = certificate, lease_ = lease, sent_ = sent, token_of_lease_ = token;
-            access_token_ = answer["accessToken"].text();
+            const auto left = [](const trust::Lease& given, const Moment& since) {
+                return given.exp - given.iat - since.seconds_since();
+            };
+            const bool is_first = lease_.act.empty();
+            if (is_first || left(lease, asked) >= left(lease_, sent_)) lease_ = lease, sent_ = asked;  // late shortens nothing
+            certificate_ = certificate, token_of_lease_ = token, access_token_ = answer["accessToken"].text();
         } catch (const json::Error&) {
             throw trust::Untrusted("malformed");
         }
         if (const auto next = reply.headers.find("n-nonce"); next != reply.headers.end()) nonce_ = next->second;
+    }
+
+    // The first lease grants what was asked for; all others are of the same activation, since no refresh begins a new life.
+    void check_ours(const trust::Lease& lease) const {
+        if (!lease_.act.empty())
+            return trust::require("activation", lease.act == lease_.act && lease.gen == lease_.gen);
+        for (const auto& [key, amount] : features_) {
+            const auto granted = lease.feat.find(key);
+            trust::require("asked", granted != lease.feat.end() && granted->second >= amount);
+        }
     }
 
     static double jittered(double seconds) {
@@ -278,42 +311,47 @@ class Seat {
 
     const settings::Settings settings_;
     const std::string seat_id_;
+    const trust::Features features_;  // asked for
+    const trust::Device device_;
     const OnLoss on_loss_;
     std::atomic<bool> stopping_ = false;
     http::Client client_{settings_.ca_file, stopping_};
     std::string server_, access_token_, nonce_, pending_nonce_, pending_body_, token_of_lease_;
+    Moment pending_asked_;
 
     mutable std::mutex mutex_;  // guards what follows: the keeper writes it, the program reads it
     std::condition_variable wake_;
     trust::Certificate certificate_;
     trust::Lease lease_;
-    Moment sent_;  // when the attempt that got the lease was sent
+    Moment sent_;  // when the call that got the lease was first sent
     bool lost_ = false;
     std::thread keeper_;
 };
 
 inline std::string Refusal::explained() const {
-    std::ostringstream text;
-    text << what() << " (" << code << ')';
+    std::ostringstream out;
+    out << text::visible(what()) << " (" << text::visible(code) << ')';
     try {
-        if (denial.object()) explain(text);
+        if (denial.object()) explain(out);
     } catch (const json::Error&) {
-        text << "\n  (the rest of the explanation can't be read)";
+        out << "\n  (the rest of the explanation can't be read)";
     }
-    return text.str();
+    return out.str();
 }
 
-inline void Refusal::explain(std::ostream& text) const {
+inline void Refusal::explain(std::ostream& out) const {
     const auto total = [&](const char* name) {
         return denial[name].null() ? std::string("unlimited") : std::to_string(denial[name].integer());
     };
-    text << "\n  rule " << denial["rule"].text() << ": " << total("used") << " of " << total("limit") << " in use";
+    const auto shown = [](const json::Value& value) { return text::visible(value.text()); };
+    out << "\n  rule " << shown(denial["rule"]) << ": " << total("used") << " of " << total("limit") << " in use";
     if (!denial["holders"].null())
         for (const auto& holder : denial["holders"].array())
-            text << "\n  " << holder["seatName"].text() << " since " << holder["since"].text();
+            out << "\n  " << shown(holder["seatName"]) << " since " << shown(holder["since"]);
     if (!denial["nextFreeBy"].null())
-        text << "\n  the earliest lease ends and its place comes back by " << denial["nextFreeBy"].text() << ", unless it is refreshed";
+        out << "\n  the earliest lease ends and its place comes back by " << shown(denial["nextFreeBy"])
+            << ", unless it is refreshed";
     if (!denial["remedies"].null())
-        for (const auto& remedy : denial["remedies"].array()) text << "\n  to do: " << remedy["text"].text();
-    text << "\n  refusal " << denial["id"].text() << " by " << server;
+        for (const auto& remedy : denial["remedies"].array()) out << "\n  to do: " << shown(remedy["text"]);
+    out << "\n  refusal " << shown(denial["id"]) << " by " << server;
 }

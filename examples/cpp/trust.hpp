@@ -89,6 +89,40 @@ inline std::string fresh_nonce() {
     return b64url({reinterpret_cast<const char*>(bytes), sizeof bytes});
 }
 
+// A device's key, made for this process. What it signs, nobody else can say: not even a proxy that saw the access token.
+// (The Python SDK keeps its key in a file; on leases over 15 minutes a restarted program takes its place back by it.)
+class Device {
+  public:
+    std::string public_key() const {
+        std::string raw(32, '\0');
+        auto size = raw.size();
+        if (EVP_PKEY_get_raw_public_key(key_.get(), reinterpret_cast<unsigned char*>(raw.data()), &size) != 1) fail();
+        return b64url(raw);
+    }
+
+    std::string prove(std::string_view said) const {
+        std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+        std::string signature(64, '\0');
+        auto size = signature.size();
+        if (!context || EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.get()) != 1 ||
+            EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size,
+                           reinterpret_cast<const unsigned char*>(said.data()), said.size()) != 1)
+            fail();
+        return b64url(signature);
+    }
+
+  private:
+    [[noreturn]] static void fail() { throw std::runtime_error("OpenSSL can't sign with Ed25519"); }
+
+    static EVP_PKEY* make() {
+        auto* key = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
+        if (!key) fail();
+        return key;
+    }
+
+    std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key_{make(), EVP_PKEY_free};
+};
+
 // --- envelopes: compact JWS with Ed25519 and nothing else (RFC 7515, RFC 9864) ----------------------------------------
 
 constexpr std::size_t max_token = 16 * 1024;
@@ -153,12 +187,13 @@ struct Lease {
     Features feat;
     double iat = 0, exp = 0;  // seconds since 1970
     std::int64_t gen = 0, epo = 0, seq = 0;
-    std::optional<std::string> nonce;
+    std::optional<std::string> nonce, dev;  // dev: the device it was given to
 };
 
 // What the lease just asked for must say; anything else is somebody else's lease.
 struct Expected {
     std::string tenant_id, product_id, seat_id, nonce;
+    std::optional<std::string> device;  // the key that was proven, if one was
 };
 
 inline Features read_features(const json::Value& value) {
@@ -189,6 +224,7 @@ inline Lease read_lease(const json::Value& is) {
     claims.iat = is["iat"].number(), claims.exp = is["exp"].number();
     claims.feat = read_features(is["feat"]);
     if (!is["nonce"].null()) claims.nonce = is["nonce"].text();
+    if (!is["dev"].null()) claims.dev = is["dev"].text();
     return claims;
 }
 
@@ -231,6 +267,7 @@ inline Lease check_lease(std::string_view token, const Certificate& certificate,
     require("issuer", lease.iss == certificate.iss);
     require("validity", certificate.nbf <= lease.iat && lease.iat < lease.exp && lease.exp <= certificate.exp);
     if (certificate.covers) check_grant(lease, *certificate.covers);
+    require("device", lease.dev == expected.device);
     return lease;
 }
 

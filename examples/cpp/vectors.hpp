@@ -19,8 +19,8 @@ struct Verdict {
 
 inline bool same(const trust::Lease& got, const json::Value& claims) {
     const auto want = trust::read_lease(claims);
-    return std::tie(got.iss, got.tid, got.prd, got.edn, got.ent, got.act, got.sub, got.nonce) ==
-               std::tie(want.iss, want.tid, want.prd, want.edn, want.ent, want.act, want.sub, want.nonce) &&
+    return std::tie(got.iss, got.tid, got.prd, got.edn, got.ent, got.act, got.sub, got.nonce, got.dev) ==
+               std::tie(want.iss, want.tid, want.prd, want.edn, want.ent, want.act, want.sub, want.nonce, want.dev) &&
            std::tie(got.gen, got.epo, got.seq, got.iat, got.exp, got.feat) ==
                std::tie(want.gen, want.epo, want.seq, want.iat, want.exp, want.feat);
 }
@@ -44,8 +44,9 @@ inline Verdict judge(const json::Value& test) {
         if (test["lease"].null()) return {"", claims.null() || same(certificate, claims)};
         document = "lease";
         const auto& wanted = test["expected"];
-        const trust::Expected expected{wanted["tenantId"].text(), wanted["productId"].text(), wanted["seatId"].text(),
-                                       wanted["nonce"].text()};
+        trust::Expected expected{wanted["tenantId"].text(), wanted["productId"].text(), wanted["seatId"].text(),
+                                 wanted["nonce"].text(), {}};
+        if (!wanted["deviceKey"].null()) expected.device = wanted["deviceKey"].text();
         const auto lease = trust::check_lease(test["lease"].text(), certificate, expected);
         return {"", claims.null() || same(lease, claims)};
     } catch (const trust::Untrusted& refusal) {

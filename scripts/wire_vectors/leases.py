@@ -16,7 +16,7 @@ from seatkeeper.protocol.ids import b64url
 
 def cases() -> list[Case]:
     """Give all lease cases in the order in which a reader meets their checks."""
-    return [*_good(), *_shape(), *_header(), *_signature(), *_claims(), *_other(), *_certificate(), *_grant()]
+    return [*_good(), *_shape(), *_header(), *_signature(), *_claims(), *_other(), *_certificate(), *_grant(), *_device()]
 
 
 def _good() -> Iterator[Case]:
@@ -351,6 +351,18 @@ def _grant() -> Iterator[Case]:
     )
 
 
+def _device() -> Iterator[Case]:
+    """Leases of programs that proved a device key, as every program should: who else could give its seat back?"""
+    own, other = world.public_text(world.STRANGER), world.public_text(world.OTHER_ROOT)
+    given = lease_claims(dev=own)
+    yield _believed("good-device", "It names the device that proved itself.", lease(given), claims=given, device=own)
+    yield _refused("device-missing", "A proxy left the device out of the request.", lease(), "device", device=own)
+    yield _refused("device-null", "The same, spelt out.", lease(lease_claims(dev=None)), "device", device=own)
+    yield _refused("device-other", "It was given to another device.", lease(lease_claims(dev=other)), "device", device=own)
+    yield _refused("device-unexpected", "It was given to a device, and this program proved none.", lease(given), "device")
+    yield _refused("device-number", "A device key is text.", lease(lease_claims(dev=7)), "malformed", device=own)
+
+
 def _believed(name: str, why: str, token: str, *, claims: Claims | None = None, **inputs: Any) -> Case:
     return _case(name, why, token, {"claims": claims or lease_claims()}, claims or lease_claims(), inputs)
 
@@ -373,6 +385,6 @@ def _case(name: str, why: str, token: str, result: Claims, expected: Claims, inp
         "roots": inputs.get("roots", [world.public_text(world.ROOT)]),
         "certificate": inputs.get("certificate") or world.certificate(),
         "lease": token,
-        "expected": {**world.EXPECTED, "seatId": expected["sub"]},
+        "expected": {**world.EXPECTED, "seatId": expected["sub"], "deviceKey": inputs.get("device")},
         "result": result,
     }

@@ -8,14 +8,20 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seatkeeper.protocol import codes
+from seatkeeper_server.cli import _place
+from seatkeeper_server.store import health, sqlite
+from seatkeeper_server.store.locking import DirectoryLock
 from tests.cli.commands import command
 from tests.support.servers import BIN, Finished, clean_environment, seatkeeper
 
@@ -143,6 +149,62 @@ def test_a_newer_schema_is_refused_clearly(data: Path) -> None:
     assert "schema 9999" in done.stderr
 
 
+@pytest.fixture
+def knows_more(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this Seatkeeper know one step of the schema more than the data that was there before."""
+    known = sqlite._migrations()
+    more = {**known, max(known) + 1: ("more", "CREATE TABLE more (number INTEGER) STRICT")}
+    with monkeypatch.context() as patch:
+        for module in (sqlite, health):
+            patch.setattr(module, "_migrations", lambda: more)
+        yield
+
+
+def has_more(data: Path) -> bool:
+    """Tell whether that step was applied."""
+    with closing(sqlite3.connect(data / "seatkeeper.db")) as database:
+        return bool(database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'more'").fetchone())
+
+
+def test_older_data_is_not_touched_beside_its_server(
+    data: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A verb of a newer Seatkeeper changes no schema under an older server that works with it, and says what to do."""
+    sell(data)
+    request.getfixturevalue("knows_more")
+    monkeypatch.setattr(_place, "UPDATED_WITHIN", timedelta(0))
+    with DirectoryLock(data):
+        refused = [run(data, "ls"), run(data, "sell", "bolt", "solver", "--seats", "1")]
+
+    assert [done.returncode for done in refused] == [UNUSABLE, UNUSABLE]
+    assert "stop that server" in refused[0].stderr
+    assert not has_more(data)
+
+
+def test_older_data_that_nobody_serves_is_brought_up_to_date(data: Path, request: pytest.FixtureRequest) -> None:
+    """By the first verb, and the directory is free again afterwards."""
+    sell(data)
+    request.getfixturevalue("knows_more")
+    done = run(data, "ls")
+    with DirectoryLock(data):
+        again = run(data, "ls")
+
+    assert (done.returncode, again.returncode, has_more(data)) == (0, 0, True)
+
+
+def test_a_server_that_is_just_starting_is_waited_for(data: Path, request: pytest.FixtureRequest) -> None:
+    """It has the directory, and brings the data up to date itself in a moment."""
+    sell(data)
+    request.getfixturevalue("knows_more")
+    with DirectoryLock(data), closing(sqlite.SqliteStore(data / "seatkeeper.db")) as store:
+        starting = threading.Timer(0.2, store.migrate, (datetime.now(UTC),))
+        starting.start()
+        done = run(data, "ls")
+        starting.join()
+
+    assert (done.returncode, has_more(data)) == (0, True)
+
+
 # --- sell, change, code --------------------------------------------------------------------------------------------
 
 
@@ -196,11 +258,20 @@ def test_selling_the_same_twice_is_refused_unless_another_is_meant(data: Path) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other means than permission bits")
 def test_data_and_sealing_key_are_for_their_owner_only(data: Path) -> None:
-    """The data directory is 0700, the sealing key 0600."""
+    """The data directory is 0700, the sealing key and the database 0600."""
     sell(data)
 
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
-    assert stat.S_IMODE((data / "seal.key").stat().st_mode) == 0o600
+    assert {stat.S_IMODE((data / name).stat().st_mode) for name in ("seal.key", "seatkeeper.db")} == {0o600}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other means than permission bits")
+def test_so_is_the_data_in_a_directory_that_was_there_before(data: Path) -> None:
+    """A directory made by an administrator may be open to others; the sold seats, names and sealed keys in it are not."""
+    data.mkdir(mode=0o755)
+    sell(data)
+
+    assert {path.name for path in data.iterdir() if path.stat().st_mode & 0o077} == set()
 
 
 def test_the_sealing_key_may_lie_elsewhere(data: Path, tmp_path: Path) -> None:

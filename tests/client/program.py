@@ -98,6 +98,53 @@ class Tampering(httpx2.BaseTransport):
         return httpx2.Response(response.status_code, headers=headers, content=json.encode(changed))
 
 
+class Rewriting(httpx2.BaseTransport):
+    """A proxy of the customer's own that rewrites requests: `change` is given path and body, and gives the body to be sent."""
+
+    def __init__(self, server: FakeServer, change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+        self._server = server
+        self._change = change
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Pass a request on, changed."""
+        if not (content := request.read()):
+            return self._server.transport.handle_request(request)
+        changed = json.encode(self._change(request.url.path, json.decode(content)))
+        headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+        return self._server.transport.handle_request(
+            httpx2.Request(request.method, request.url, headers=headers, content=changed)
+        )
+
+
+class HoldingBack(httpx2.BaseTransport):
+    """A proxy that has a request answered, keeps the answer, and delivers it when the request comes again, however late.
+
+    While `withholds`, answers are kept and none is delivered; afterwards what was kept is delivered, to the same body only.
+    With `cut_off`, nothing else gets through.
+    """
+
+    def __init__(self, server: FakeServer) -> None:
+        self._server = server
+        self._kept: dict[bytes, httpx2.Response] = {}
+        self.withholds = True
+        self.cut_off = False
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Keep, deliver or pass on."""
+        body = request.read()
+        if body in self._kept and not self.withholds:
+            return self._kept.pop(body)
+        if self.cut_off:
+            raise httpx2.ConnectError("cut off", request=request)
+        if body in self._kept:
+            raise httpx2.ReadTimeout("withheld", request=request)
+        response = self._server.transport.handle_request(request)
+        if not self.withholds:
+            return response
+        self._kept[body] = response
+        raise httpx2.ReadTimeout("withheld", request=request)
+
+
 def _hurried(talk: Talk[Result]) -> Talk[Result]:
     """Give the same talk without its pauses."""
     step = next_step = None

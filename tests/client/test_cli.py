@@ -8,7 +8,11 @@ import pytest
 
 import seatkeeper
 from seatkeeper import cli
+from seatkeeper._fake_api import Request
+from seatkeeper._wire import Reply
 from seatkeeper.testing import FakeServer
+
+HOSTILE = "ann\x1b[2J\x9b2J"
 
 
 @pytest.fixture
@@ -55,6 +59,40 @@ def test_status_is_json_for_programs(server: FakeServer, capsys: pytest.CaptureF
     cli.main(["status", "--json"])
 
     assert json.loads(capsys.readouterr().out)["seats"] == 20
+
+
+@pytest.fixture
+def hostile(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that knows a product and a holder by a name that clears the screen, by either of two commands."""
+    answer = server._api._status
+
+    def status(request: Request) -> Reply:
+        holder = {"seatName": HOSTILE, "since": "2026-01-01T00:00:00Z", "leaseExpiry": "2026-01-01T00:00:00Z"}
+        told = json.loads(answer(request).body) | {"productName": HOSTILE, "holders": [holder], "used": 1}
+        return Reply(200, {}, json.dumps(told).encode())
+
+    monkeypatch.setitem(server._api._routes, ("POST", "/api/v1/status"), status)
+
+
+@pytest.mark.usefixtures("hostile")
+@pytest.mark.parametrize("verb", ["status", "doctor"])
+def test_strangers_names_command_no_terminal(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a holder's name nor a product's: what could act on a terminal is shown as an escape."""
+    cli.main([verb])
+    output = capsys.readouterr().out
+
+    assert all(line.isprintable() for line in output.splitlines())
+    assert r"ann\x1b[2J\x9b2J" in output
+
+
+@pytest.mark.usefixtures("hostile")
+def test_json_is_printable_and_means_what_the_server_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """The escapes are JSON's own."""
+    cli.main(["status", "--json"])
+    output = capsys.readouterr().out
+
+    assert output.rstrip("\n").isprintable()
+    assert json.loads(output)["productName"] == HOSTILE
 
 
 def test_a_command_lines_server_comes_before_the_environments(

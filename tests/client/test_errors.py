@@ -4,10 +4,12 @@ import inspect
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import json
 
 import seatkeeper
 from seatkeeper import errors
-from seatkeeper.protocol.documents import Denial, Remedy, SeatHolder
+from seatkeeper._wire import Reply, problem_in, unanswered
+from seatkeeper.protocol.documents import Denial, ErrorBody, Remedy, SeatHolder
 from seatkeeper.testing import FakeServer
 from tests.client.program import Program
 
@@ -75,6 +77,33 @@ def test_a_refused_feature_is_named() -> None:
 def test_every_rule_has_words(rule: str) -> None:
     """A refusal that has nothing to do with a full pool doesn't speak of one."""
     assert "taken" not in errors.refusal_text(denial(rule=rule)).splitlines()[0]
+
+
+HOSTILE = "ann\x1b[2J\x9b2J\u202etxt.exe\u2028\U000e0041\n"  # clears the screen, turns the line around, hides, breaks the line
+TAMED = r"ann\x1b[2J\x9b2J\u202etxt.exe\u2028\U000e0041\n"
+
+
+def test_a_refusal_commands_no_terminal() -> None:
+    """Names and server's words are strangers' words: what could act on a terminal is shown as an escape."""
+    holder = SeatHolder(seat_name=HOSTILE, since=NOW, lease_expiry=NOW)
+    remedy = Remedy(kind="contact", text=HOSTILE)
+    text = errors.refusal_text(denial(holders=[holder], remedies=[remedy], product_name=HOSTILE, rule=HOSTILE, id=HOSTILE))
+
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert text.count(TAMED) == 5
+
+
+def test_an_error_shows_a_servers_sentence_and_obeys_none_of_it() -> None:
+    """What the server said word for word is in `details`."""
+    body = json.encode(ErrorBody(error="x", details=HOSTILE, error_code="credentials.unknown"))
+    error = problem_in(Reply(401, {}, body), server="http://s.example", at=NOW, product=None, contact=None)
+
+    assert (str(error), error.details) == (TAMED, HOSTILE)
+
+
+def test_an_unreachable_servers_words_are_tamed_too() -> None:
+    """Reasons may quote what came over the wire."""
+    assert TAMED in str(unanswered(["http://s.example"], [HOSTILE]))
 
 
 def test_the_error_itself_is_friendly() -> None:

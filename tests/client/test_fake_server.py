@@ -4,7 +4,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from seatkeeper.protocol import devices
+from seatkeeper.protocol.envelopes import public_key_text
 from seatkeeper.testing import FakeServer
 
 NONCE = "nonce-0123456789"
@@ -114,6 +117,21 @@ def test_giving_back_is_204_twice(wire: Wire) -> None:
     assert wire.held("DELETE", "", granted).status_code == 204
     assert wire.held("DELETE", "", granted).status_code == 204
     assert wire.server.used == 0
+
+
+def test_giving_back_without_the_device_is_204_and_the_place_counts_until_its_lease_ends(wire: Wire) -> None:
+    """With all that it drew: whoever saw the token may have said it, behind a program that goes on."""
+    device = Ed25519PrivateKey.generate()
+    proof = devices.prove(device, devices.Asked(wire.server.tenant, wire.server.product, "s1", NONCE))
+    vouched = {"clientNonce": NONCE, "deviceKey": public_key_text(device.public_key()), "deviceProof": proof}
+    granted = wire.activate(features=[{"key": "render", "amount": 10}], **vouched)
+    answer, used = wire.held("DELETE", "", granted).status_code, wire.server.used
+    refused = wire.activate("s2", features=[{"key": "render"}])
+    wire.server.advance(121)
+
+    assert (answer, used, wire.server.used) == (204, 1, 0)
+    assert code_of(refused) == (402, "feature.exhausted")
+    assert wire.activate("s2", features=[{"key": "render"}]).status_code == 201
 
 
 def test_giving_back_with_an_older_generation_changes_nothing(wire: Wire) -> None:

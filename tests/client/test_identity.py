@@ -157,7 +157,7 @@ def test_a_plain_machine_is_no_container(tmp_path: Path) -> None:
     assert not in_container(tmp_path, {})
 
 
-@pytest.mark.parametrize("seat_id", ["", "x" * 201, "new\nline"])
+@pytest.mark.parametrize("seat_id", ["", "x" * 201, "new\nline", "esc\x9b2J", "txt\u202eexe"])
 def test_a_seat_id_is_printable_and_not_too_long(seat_id: str) -> None:
     """The contract's limit is 200 characters."""
     with pytest.raises(ConfigurationError, match="200"):

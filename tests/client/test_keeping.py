@@ -57,6 +57,16 @@ def test_acquire_and_close_do_without_a_block(server: FakeServer) -> None:
     assert (used, server.used) == (1, 0)
 
 
+def test_a_program_that_forgets_to_close_gives_its_seat_back(server: FakeServer) -> None:
+    """Its exit does it: a script that just ends leaves no seat to run out."""
+    script = "import seatkeeper; print(seatkeeper.seat().acquire().state)"
+    surroundings = {**os.environ, **server.environment}
+    done = subprocess.run([sys.executable, "-c", script], env=surroundings, capture_output=True, text=True, timeout=SOON)
+
+    assert (done.returncode, done.stdout) == (0, "held\n")
+    assert [method for method, _ in server.requests][-1] == "DELETE"
+
+
 def test_the_settings_may_all_come_from_the_environment(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """`. ./acme.env`, then `with seatkeeper.seat():` and nothing else."""
     for variable, value in server.environment.items():
@@ -170,6 +180,17 @@ def test_use_is_reported(server: FakeServer) -> None:
         with pytest.raises(seatkeeper.NoFeature):
             seat.use("exprot")
     assert ("POST", "/api/v1/activation/features/usage") in server.requests
+
+
+def test_a_switch_is_not_drawn(server: FakeServer) -> None:
+    """A bool feature is on in every lease: to let `checkout` pass would hide that a lease grants no more than before."""
+    with seatkeeper.seat(**server.settings) as seat:
+        with pytest.raises(seatkeeper.NoFeature, match="use"):
+            seat.checkout("export")
+
+        assert seat.features == {"export": 1}
+        assert eventually(lambda: refreshes(server) >= 2)
+        assert seat.state == "held"
 
 
 def test_what_was_bought_can_be_shown(server: FakeServer) -> None:

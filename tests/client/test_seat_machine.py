@@ -1,12 +1,13 @@
 """The client's state machine, by itself: no network, no clock, chance with a seed."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from seatkeeper import _seat
 from seatkeeper._clock import Instant
-from seatkeeper._seat import Attempt, Holding, Lease, Stop, Wait, next_action, state_at
+from seatkeeper._seat import Attempt, Due, Holding, Lease, Stop, Wait, next_action, state_at
 
 START = Instant(boot=100.0, wall=1_700_000_000.0)
 LEASE = Lease(token="t", sent_at=START, length=120.0)
@@ -76,7 +77,7 @@ def test_one_failure_in_the_first_half_alarms_nobody() -> None:
 
 def test_a_wait_ends_where_the_state_changes() -> None:
     """The keeper wakes at the moment a failing seat becomes at risk, and at the moment it is lost."""
-    failing = _seat.failed(held(), at(58), draw=0.0, retry_after=100.0)
+    failing = replace(_seat.failed(held(), at(58), draw=0.0), due=Due(at(58), 100.0))
 
     assert next_action(failing, at(58)) == Wait(2.0)
     assert next_action(failing, at(118)) == Wait(2.0)
@@ -120,8 +121,26 @@ def test_a_long_lease_is_not_abandoned_for_days_once_the_budget_is_spent() -> No
 
 
 def test_retry_after_is_respected() -> None:
-    """A server that asks for a minute of peace gets it."""
-    assert _seat.failed(held(), at(40), draw=0.1, retry_after=60.0).due.after == 60.0
+    """A server that asks for a little peace gets it."""
+    assert _seat.failed(held(), at(40), draw=0.1, retry_after=25.0).due.after == 25.0
+
+
+def test_retry_after_does_not_cost_the_seat() -> None:
+    """Whoever asks for an hour of peace gets a third of what is left of the lease, not the seat."""
+    assert _seat.failed(held(), at(40), draw=0.1, retry_after=3600.0).due.after == pytest.approx(80 / 3)
+
+
+def test_a_seat_that_is_lost_is_asked_for_within_a_quarter_of_an_hour() -> None:
+    """When no lease is left to go by, peace has a bound of its own."""
+    assert _seat.failed(held(), at(500), draw=0.1, retry_after=3600.0).due.after == _seat.LONGEST_PATIENCE
+
+
+def test_a_lease_that_came_late_shortens_nothing() -> None:
+    """An earlier lease of the same life holds until its own end, for until then its place counts."""
+    late = Lease(token="late", sent_at=at(40), length=50.0)
+
+    assert late.or_longer(LEASE, at(80)) == Lease(token="late", sent_at=START, length=120.0)
+    assert LEASE.or_longer(late, at(80)) == LEASE
 
 
 def test_success_forgives_failures() -> None:

@@ -10,7 +10,7 @@ import seatkeeper
 from seatkeeper._storage import state_folder
 from seatkeeper.protocol.documents import ActivateRequest, RefreshRequest
 from seatkeeper.testing import FakeServer
-from tests.client.program import Program, Routes, Slow
+from tests.client.program import HoldingBack, Program, Routes, Slow
 
 ACTIVATE = ("POST", "/api/v1/activate")
 REFRESH = ("PATCH", "/api/v1/activation/refresh")
@@ -45,7 +45,7 @@ def test_a_lost_answer_to_activate_costs_no_second_seat() -> None:
     server = FakeServer(seats=5)
     server.lose_next_answer()
     program = Program(server).begin()
-    first, second = server._api.calls
+    first, second, *_ = server._api.calls
 
     assert (first.body, first.headers) == (second.body, second.headers)
     assert program.session.claims is not None
@@ -65,17 +65,74 @@ def test_a_lost_answer_to_refresh_is_asked_for_again_with_the_same_nonce() -> No
     assert program.live(300) == []
 
 
-def test_belief_counts_from_the_sending_of_the_attempt_that_was_answered() -> None:
-    """A repeat is no extension: the lease it brings has what is left of the first one's time."""
+def test_belief_counts_from_the_first_sending_of_a_call() -> None:
+    """An answer that somebody held back brings what it would have brought at once, and not a second more."""
+    server = FakeServer(seats=1)
+    proxy = HoldingBack(server)
+    proxy.withholds = False
+    program = Program(server, through=proxy).begin()
+    proxy.withholds = True
+    program.live(50)  # a refresh is decided on, and its answer kept
+    proxy.withholds, proxy.cut_off = False, True
+    decided_until = server._pool.places["s1"].expires_at
+    program.live(40)  # it is delivered, and nothing after it
+    expires_at = program.session.expires_at()
+
+    assert expires_at is not None
+    assert expires_at.timestamp() == pytest.approx(decided_until, abs=0.01)
+    assert program.live(100)[-1] == "lost"
+
+
+def test_after_a_late_answer_the_seat_is_refreshed_at_once() -> None:
+    """With a fresh nonce: what came late may be old, and says little about now."""
     server = FakeServer(seats=1)
     program = Program(server).begin()
     program.live(30)
     server.lose_next_answer()
-    program.live(15)
-    expires_at = program.session.expires_at()
+    program.live(20)
+    refreshes = [call.body for call in server._api.calls if (call.method, call.path) == REFRESH]
 
-    assert expires_at is not None
-    assert expires_at.timestamp() == pytest.approx(server._pool.places["s1"].expires_at, abs=0.01)
+    assert len(refreshes) == 3
+    assert refreshes[0] == refreshes[1] != refreshes[2]
+
+
+def test_a_recorded_answer_is_of_no_use_to_the_next_life() -> None:
+    """A proxy keeps the answer to an activate; its seat has long been another's when a restarted program is given it."""
+    server = FakeServer(seats=1)
+    proxy = HoldingBack(server)
+    with pytest.raises(seatkeeper.ServerUnreachable):
+        Program(server, through=proxy).begin()
+    server.advance(121)
+    Program(server, seat_id="s2").begin()
+    proxy.withholds = False
+
+    with pytest.raises(seatkeeper.NoSeat):
+        Program(server, through=proxy).begin()
+
+
+def test_no_program_starts_on_an_answer_to_an_earlier_activate_alone() -> None:
+    """Clocks can be set back; only an answer to a fresh nonce proves that the seat is ours now."""
+    server = FakeServer(seats=1)
+    proxy = HoldingBack(server)
+    with pytest.raises(seatkeeper.ServerUnreachable):
+        Program(server, through=proxy).begin()
+    proxy.withholds, proxy.cut_off = False, True
+
+    with pytest.raises(seatkeeper.ServerUnreachable):
+        Program(server, through=proxy).begin()
+
+
+def test_a_seat_that_was_confirmed_after_a_crash_is_the_one_that_was_taken() -> None:
+    """The next life learns of the seat by the late answer, and keeps it: one activation, one generation."""
+    server = FakeServer(seats=1, features={"credits": "usageCount:5"})
+    proxy = HoldingBack(server)
+    with pytest.raises(seatkeeper.ServerUnreachable):
+        Program(server, features={"credits": 2}, through=proxy).begin()
+    proxy.withholds = False
+    program = Program(server, features={"credits": 2}, through=proxy).begin()
+
+    assert program.session.claims is not None
+    assert (program.session.claims.gen, server._pool.features["credits"].consumed) == (1, 2)
 
 
 def test_an_answer_that_was_long_under_way_makes_no_lease_longer() -> None:
@@ -133,6 +190,32 @@ def test_on_a_long_lease_a_copied_token_is_of_no_use(monkeypatch: pytest.MonkeyP
         Program(server).begin()
 
 
+def test_where_no_key_can_be_kept_the_device_has_one_for_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A lease names the device it was given to in any case, else a proxy could give seats back behind programs' backs."""
+    (tmp_path / "file").write_text("in the way of a folder")
+    monkeypatch.setenv("SEATKEEPER_STATE_DIR", str(tmp_path / "file" / "state"))
+    server = FakeServer(seats=2)
+    programs = [Program(server, seat_id=seat_id).begin() for seat_id in ("s1", "s2")]
+    devices = {program.session.claims.dev for program in programs if program.session.claims is not None}
+
+    assert len(devices) == 1
+    assert None not in devices
+
+
+def test_a_pending_activate_of_a_device_that_is_no_more_is_forgotten() -> None:
+    """Its key was lost with a disk: the seat it may have got is another's, and waits for its lease to end."""
+    server = FakeServer(seats=2)
+    server.lose_next_answer(count=99)
+    with pytest.raises(seatkeeper.ServerUnreachable):
+        Program(server).begin()
+    server.lose_next_answer(count=0)
+    (state_folder() / "device.key").unlink()
+    program = Program(server).begin()
+
+    assert program.session.claims is not None
+    assert (program.session.claims.gen, server.used) == (2, 2)
+
+
 def test_a_restarted_program_sends_its_last_lease_and_does_not_start_on_it() -> None:
     """The stored lease is evidence for the server; without an answer there is no seat."""
     server = FakeServer(seats=1)
@@ -159,6 +242,19 @@ def test_a_crash_between_sending_and_answer_costs_no_second_seat() -> None:
     restarted = Program(server).begin()
 
     assert (server.used, restarted.session.state()) == (1, "held")
+
+
+def test_a_new_life_does_not_ask_for_the_refresh_of_an_earlier_one() -> None:
+    """What was pending about a seat of an earlier life is moot: activating begins a new conversation."""
+    server = FakeServer(seats=1)
+    program = Program(server).begin()
+    server.lose_next_answer()
+    with pytest.raises(seatkeeper.ServerUnreachable):
+        program.perform(program.session.refresh())
+    asked = len(server.requests)
+    Program(server).begin()
+
+    assert server.requests[asked:] == [ACTIVATE]
 
 
 def test_a_program_that_gave_its_seat_back_leaves_no_token_behind() -> None:
@@ -299,6 +395,19 @@ def test_a_server_that_may_have_granted_a_seat_is_asked_again_before_another() -
     assert (first.used, second.used) == (1, 0)
 
 
+def test_a_server_that_does_not_know_the_seat_is_not_asked_about_it() -> None:
+    """While ours is away, another's "unknown token" says nothing about our seat, and no second one is taken there."""
+    ours, other = FakeServer(seats=1), FakeServer(seats=1)
+    _share_identity(ours, other)
+    program = Program(other, servers="http://full.example,http://free.example", through=Routes(other, ours)).begin()
+    ours.unreachable = True
+    program.live(45)
+    ours.unreachable = False
+
+    assert program.session.home() == "http://full.example"
+    assert other.used == 0
+
+
 def test_all_servers_full_is_a_refusal() -> None:
     """The first server's refusal is the one that is told."""
     full, fuller = FakeServer(seats=0), FakeServer(seats=0)
@@ -365,6 +474,19 @@ def test_features_checked_out_later_are_asked_for_when_the_seat_is_taken_anew() 
 
     assert program.session.claims is not None
     assert program.session.claims.feat == {"render": 3}
+
+
+def test_features_given_back_are_not_asked_for_when_the_seat_is_taken_anew() -> None:
+    """A seat comes back with what the program still had."""
+    server = FakeServer(seats=2, features={"render": 10})
+    program = Program(server).begin()
+    program.perform(program.session.checkout("render", 3))
+    program.perform(program.session.give_back("render", 2))
+    server.take_back("s1")
+    program.live(60)
+
+    assert program.session.claims is not None
+    assert program.session.claims.feat == {"render": 1}
 
 
 def test_a_usage_count_is_not_paid_twice_when_the_seat_is_taken_anew() -> None:

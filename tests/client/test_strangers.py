@@ -4,6 +4,7 @@ import httpx2
 import pytest
 
 import seatkeeper
+from seatkeeper._wire import Reply, is_final
 from seatkeeper.testing import FakeServer
 
 PAGES = {
@@ -14,6 +15,14 @@ PAGES = {
     "JSON of somebody else": (200, b'{"ok": true}'),
     "nothing": (200, b""),
 }
+
+
+@pytest.mark.parametrize(
+    ("status", "decided"), [(503, False), (429, False), (408, False), (425, False), (402, True), (409, True)]
+)
+def test_who_is_too_busy_has_decided_nothing(status: int, decided: bool) -> None:
+    """Such a call stays pending and is asked again; a refusal is a decision."""
+    assert is_final(Reply(status)) is decided
 
 
 @pytest.mark.parametrize("what", PAGES)

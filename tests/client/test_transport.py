@@ -74,6 +74,15 @@ def test_an_unknown_authority_is_not_trusted(server: FakeServer) -> None:
     assert server.requests == []
 
 
+async def test_an_unknown_authority_is_not_trusted_by_the_async_client(server: FakeServer, authority: Authority) -> None:
+    """The two drivers check alike."""
+    with pytest.raises(seatkeeper.ServerUnreachable, match="certificate"):
+        await seatkeeper.async_seat(**https(server)).acquire()  # type: ignore[arg-type]
+    assert server.requests == []
+    async with seatkeeper.async_seat(**https(server), ca_file=authority.ca) as seat:  # type: ignore[arg-type]
+        assert seat.state == "held"
+
+
 def test_a_client_certificate_is_shown_where_one_is_asked_for(authority: Authority) -> None:
     """Mutual TLS: with the certificate a seat, without it none."""
     certificate, key = authority.pair("client")

@@ -1,15 +1,33 @@
 """Whom a program believes: only leases for it, for this call, signed under the pinned root."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import seatkeeper
+from seatkeeper._fake_api import Request
 from seatkeeper.protocol.envelopes import unb64url
 from seatkeeper.protocol.ids import b64url
 from seatkeeper.testing import FakeServer
-from tests.client.program import Program, Tampering
+from tests.client.program import Program, Rewriting, Tampering
+
+
+def _signing(server: FakeServer, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Make a server sign its leases over a place that is another in these respects."""
+    sign = server._api.signer.lease
+
+    def signed(place: Any, *more: Any) -> str:
+        return sign(replace(place, **changes), *more)
+
+    monkeypatch.setattr(server._api.signer, "lease", signed)
+
+
+def _return(server: FakeServer, token: str) -> Request:
+    """Give what a proxy sends that saw a token."""
+    headers = {"n-tenantid": server.tenant, "authorization": f"Bearer {token}"}
+    return Request("DELETE", "/api/v1/activation", headers, b"")
 
 
 def test_without_a_public_key_nothing_is_sent() -> None:
@@ -115,6 +133,90 @@ def test_a_lease_of_another_seat_is_not_believed(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(seatkeeper.UntrustedServer, match="seat"):
         Program(server).begin()
+
+
+def _without_device(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in {"deviceKey", "deviceProof"}}
+
+
+def test_a_lease_that_names_no_device_is_not_believed() -> None:
+    """A seat given to nobody in particular can be given back by anybody who saw its token."""
+    server = FakeServer()
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="device"):
+        Program(server, through=Rewriting(server, _without_device)).begin()
+
+
+def test_a_lease_of_another_device_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who vouched for the seat may give it back."""
+    server = FakeServer()
+    _signing(server, monkeypatch, device="another device's key")
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="device"):
+        Program(server).begin()
+
+
+@pytest.mark.parametrize("changes", [{"generation": 2}, {"activation_id": "act_other"}])
+def test_a_lease_of_another_life_is_not_believed(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No refresh begins a new life: whoever answers one with an activation wants the other one's seat."""
+    server = FakeServer()
+    program = Program(server).begin()
+    _signing(server, monkeypatch, **changes)
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="activation"):
+        program.perform(program.session.refresh())
+
+
+def test_a_seat_given_back_behind_the_programs_back_is_not_given_to_another() -> None:
+    """A proxy sees the token, but not the device's key: the seat counts as long as the program may believe in it."""
+    server = FakeServer(seats=1)
+    program = Program(server).begin()
+    server.handle(_return(server, program.session._memory.kept.access_token or ""))
+
+    with pytest.raises(seatkeeper.NoSeat):
+        Program(server, seat_id="s2").begin()
+    assert program.session.state() == "held"
+
+
+@pytest.mark.parametrize("sent", [[], [{"key": "render", "amount": 4}], [{"key": "cheap", "amount": 5}]])
+def test_a_seat_without_the_features_asked_for_is_not_believed(sent: list[dict[str, Any]]) -> None:
+    """A proxy that leaves features out of the request gets a well-signed lease of no use."""
+    server = FakeServer(features={"render": 10, "cheap": 100})
+    proxy = Rewriting(server, lambda path, body: body | {"features": sent})
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="asked"):
+        Program(server, through=proxy, features={"render": 5}).begin()
+
+
+@pytest.mark.parametrize("instead", [{"key": "cheap"}, {"amount": 1}])
+def test_a_checkout_of_something_else_is_not_believed(instead: dict[str, Any]) -> None:
+    """The lease has to have what was held before and what was asked for, of the feature that was asked for."""
+    server = FakeServer(features={"render": 10, "cheap": 100})
+    proxy = Rewriting(server, lambda path, body: body | instead if path.endswith("checkout") else body)
+    program = Program(server, through=proxy, features={"render": 2}).begin()
+
+    with pytest.raises(seatkeeper.UntrustedServer):
+        program.perform(program.session.checkout("render", 3))
+
+
+def test_an_answer_about_another_feature_is_not_believed() -> None:
+    """What stands beside the lease is shown to people: it is at least about what they asked for."""
+    server = FakeServer(features={"render": 10})
+    proxy = Tampering(server, lambda answer: answer | {"key": "other"})
+    program = Program(server, through=proxy).begin()
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="another feature"):
+        program.perform(program.session.checkout("render", 3))
+
+
+def test_a_return_of_more_than_was_said_is_not_believed() -> None:
+    """After a return the lease has exactly what was held before, less what was given back."""
+    server = FakeServer(features={"render": 10})
+    proxy = Rewriting(server, lambda path, body: body | {"amount": 5} if path.endswith("return") else body)
+    program = Program(server, through=proxy, features={"render": 6}).begin()
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="asked"):
+        program.perform(program.session.give_back("render", 1))
 
 
 def test_a_server_set_back_to_an_old_copy_is_found_out() -> None:

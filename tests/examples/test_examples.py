@@ -14,6 +14,7 @@ from typing import IO
 
 import pytest
 
+import seatkeeper
 from seatkeeper.protocol.ids import b64url
 from seatkeeper.testing import FakeServer
 from tests.examples.licence_server import LEASE, SEATS, LicenceServer
@@ -226,6 +227,39 @@ def test_cpp_notices_that_its_seat_was_taken_over(cpp_seat: Path, licence_server
 
         assert process.returncode == 75
         assert "seat.takenOver" in errors
+
+
+def test_cpp_is_not_taken_in_by_a_proxy_that_leaves_its_wishes_out(cpp_seat: Path, fake_server: FakeServer) -> None:
+    """A lease without the features that were asked for is refused, however well it is signed."""
+    fake_server._pool.features["render"].type = "bool"  # whatever the amount: one, if it is on
+
+    finished = run(cpp_seat, "--feature", "render=2", settings=fake_server.environment)
+
+    assert finished.returncode == 76
+    assert "not to be trusted: asked" in finished.stderr
+
+
+def test_cpp_believes_only_leases_given_to_its_own_device(
+    cpp_seat: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One given to nobody in particular could be given back by a proxy that saw the token."""
+    monkeypatch.setattr(fake_server._api, "_device", lambda asked: None)
+
+    finished = run(cpp_seat, settings=fake_server.environment)
+
+    assert finished.returncode == 76
+    assert "not to be trusted: device" in finished.stderr
+
+
+def test_cpp_prints_names_that_command_no_terminal(cpp_seat: Path, fake_server: FakeServer) -> None:
+    """A refusal shows what others call themselves; what a terminal would obey is shown as an escape."""
+    with seatkeeper.seat(**fake_server.settings, seat_id="0"), seatkeeper.seat(**fake_server.settings, seat_id="1"):
+        fake_server._pool.places["0"].seat_name = "ann\x1b[2J\x9b2J\u202e@host"
+        finished = run(cpp_seat, settings=fake_server.environment)
+
+    assert finished.returncode == 75
+    assert "ann<U+001B>[2J<U+009B>2J<U+202E>@host" in finished.stderr
+    assert all(line.isprintable() for line in finished.stderr.splitlines())
 
 
 def test_cpp_refuses_a_server_with_another_root(cpp_seat: Path, licence_server: LicenceServer) -> None:

@@ -40,9 +40,9 @@ class Program:
             **more,
         }
 
-    def proven(self, device: Ed25519PrivateKey) -> dict[str, object]:
+    def proven(self, device: Ed25519PrivateKey, **more: object) -> dict[str, object]:
         """Give an activation for which a device vouches."""
-        body = self.body()
+        body = self.body(**more)
         asked = devices.Asked(self.target.tenant_id, self.target.product_id, self.seat_id, self.client_nonce)
         return {
             **body,
@@ -72,18 +72,24 @@ class Program:
         self.client_nonce = fresh()
         return self.call("PATCH", "/api/v1/activation/refresh", {"clientNonce": self.client_nonce}, **headers)
 
-    def give_back(self) -> Answer:
-        return self.raw("DELETE", "/api/v1/activation")
+    def give_back(self, device: Ed25519PrivateKey | None = None) -> Answer:
+        """Give the seat back, if need be with the device's word."""
+        if device is None:
+            return self.raw("DELETE", "/api/v1/activation")
+        activation_id, generation, _ = self.token.split(".")
+        returned = devices.Returned(self.target.tenant_id, activation_id, int(generation))
+        return self.raw("DELETE", "/api/v1/activation", **{devices.RETURN_HEADER: devices.prove(device, returned)})
 
     def leave(self) -> None:
         """Give back whatever is held, so that the next test finds every seat free."""
         if self.token:
             self.give_back()
 
-    def lease(self, answer: Answer) -> LeaseClaims:
+    def lease(self, answer: Answer, device: Ed25519PrivateKey | None = None) -> LeaseClaims:
         """Verify the lease in an answer as an application must."""
         trust = Trust((read_public_key(self.target.public_key),))
-        expected = Expected(self.target.tenant_id, self.target.product_id, self.seat_id, self.client_nonce)
+        key = None if device is None else public_key_text(device.public_key())
+        expected = Expected(self.target.tenant_id, self.target.product_id, self.seat_id, self.client_nonce, key)
         return trust.lease(answer.json()["lease"], self.certificate(), expected)
 
     def certificate(self) -> CertificateClaims:
@@ -286,6 +292,28 @@ def test_on_a_long_lease_token_and_device_take_the_place_back(program: Program, 
     assert program.token.split(".")[1] == "2"
 
 
+@pytest.mark.parametrize("as_another_device", [True, False])
+def test_the_token_alone_does_not_take_a_devices_place(
+    program: Program, others: list[Program], as_another_device: bool
+) -> None:
+    """On a short lease either: a proxy saw the token; a life of its own it could return while the program goes on."""
+    others[0].leave()
+    program.activate(program.proven(Ed25519PrivateKey.generate()))
+    body = program.proven(Ed25519PrivateKey.generate()) if as_another_device else program.body()
+
+    assert problem(program.activate(body, Authorization=f"Bearer {program.token}")) == (402, "seats.exhausted")
+
+
+def test_a_device_takes_its_own_place_back_with_its_token(program: Program, others: list[Program]) -> None:
+    """200 in a full pool: token and device prove whose place it is."""
+    device = Ed25519PrivateKey.generate()
+    others[0].leave()
+    program.activate(program.proven(device))
+
+    assert program.activate(program.proven(device), Authorization=f"Bearer {program.token}").status_code == 200
+    program.give_back(device)
+
+
 def test_a_wrong_proof_is_named(program: Program) -> None:
     """422: a signature over another request, or by another key."""
     body = program.proven(Ed25519PrivateKey.generate())
@@ -293,6 +321,87 @@ def test_a_wrong_proof_is_named(program: Program) -> None:
 
     assert problem(answer) == (422, "validation")
     assert answer.json()["validationErrors"][0]["propertyName"] == "deviceProof"
+
+
+def test_a_lease_names_the_device_it_was_given_to(program: Program) -> None:
+    """Activation and refresh: `dev` is the key that was proven, so that a program knows the lease for its own."""
+    device = Ed25519PrivateKey.generate()
+    granted = program.lease(program.activate(program.proven(device)), device)
+    refreshed = program.lease(program.refresh(), device)
+
+    assert [claims.dev for claims in (granted, refreshed)] == [public_key_text(device.public_key())] * 2
+
+
+def test_a_feature_calls_lease_names_the_device_too(program: Program) -> None:
+    """Every lease of the activation does."""
+    device = Ed25519PrivateKey.generate()
+    program.activate(program.proven(device))
+    program.client_nonce = fresh()
+    body = {"key": "render", "amount": 1, "clientNonce": program.client_nonce}
+
+    assert program.lease(program.call("PATCH", "/api/v1/activation/features/checkout", body), device).feat["render"] == 1
+
+
+@pytest.mark.parametrize("claims_a_key", [True, False])
+def test_a_lease_names_no_device_that_was_not_proven(program: Program, claims_a_key: bool) -> None:
+    """A key without a proof says nothing: anybody could name it."""
+    key = public_key_text(Ed25519PrivateKey.generate().public_key())
+    answer = program.activate(program.body(deviceKey=key) if claims_a_key else None)
+
+    assert program.lease(answer).dev is None
+
+
+def test_a_return_vouched_for_by_the_device_frees_the_place(program: Program, others: list[Program]) -> None:
+    """DELETE with the proof: 204, and the next one gets in at once."""
+    device = Ed25519PrivateKey.generate()
+    others[0].leave()
+    assert program.activate(program.proven(device)).status_code == 201
+    assert problem(others[0].activate()) == (402, "seats.exhausted")
+
+    assert program.give_back(device).status_code == 204
+    assert others[0].activate().status_code == 201
+
+
+def test_a_return_without_the_device_frees_nothing(program: Program, others: list[Program]) -> None:
+    """DELETE without the proof, or with a stranger's: 204 each, and the place counts; a proxy may have sent it."""
+    device, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    others[0].leave()
+    program.activate(program.proven(device))
+    answers = [program.give_back(), program.give_back(stranger), program.give_back()]
+
+    assert [answer.status_code for answer in answers] == [204] * 3
+    assert problem(others[0].activate()) == (402, "seats.exhausted")
+    program.give_back(device)
+
+
+def test_a_return_without_the_device_keeps_the_features_too(program: Program, http: httpx2.Client, target: Target) -> None:
+    """What the place had drawn counts as long as the place does."""
+    device, other = Ed25519PrivateKey.generate(), Program(target, http, f"other-{fresh()}")
+    program.activate(program.proven(device, features=[{"key": "render", "amount": 5}]))
+    program.give_back()
+    refused = other.activate(other.body(features=[{"key": "render"}]))
+    program.give_back(device)
+    granted = other.activate(other.body(features=[{"key": "render"}]))
+    other.leave()
+
+    assert problem(refused) == (402, "feature.exhausted")
+    assert granted.status_code == 201
+
+
+def test_a_late_return_vouched_for_in_an_earlier_life_changes_nothing(program: Program, others: list[Program]) -> None:
+    """The device's word is about one generation: a proxy that kept it can't end the next."""
+    device = Ed25519PrivateKey.generate()
+    others[0].leave()
+    program.activate(program.proven(device))
+    old = program.token
+    program.activate(program.proven(device), Authorization=f"Bearer {old}")
+    new, program.token = program.token, old
+    late = program.give_back(device).status_code
+    program.token = new
+
+    assert late == 204
+    assert program.refresh().status_code == 200
+    program.give_back(device)
 
 
 def test_a_late_return_of_an_earlier_life_changes_nothing(others: list[Program], program: Program) -> None:

@@ -61,10 +61,11 @@ def test_a_local_servers_lease_lies_within_its_grant(exp: float, amounts: dict[s
 
 
 @pytest.mark.parametrize(
-    ("field", "reason"), [("tenant_id", "tenant"), ("product_id", "product"), ("seat_id", "seat"), ("nonce", "nonce")]
+    ("field", "reason"),
+    [("tenant_id", "tenant"), ("product_id", "product"), ("seat_id", "seat"), ("nonce", "nonce"), ("device", "device")],
 )
 def test_each_expectation_alone_is_enough_to_refuse(field: str, reason: str) -> None:
-    """A lease of another tenant, product, seat or call is somebody else's."""
+    """A lease of another tenant, product, seat, call or device is somebody else's."""
     expected = Expected(**{**_fields(EXPECTED), field: "something else"})
 
     assert refusal_of(LEASE, expected=expected) == reason

@@ -23,7 +23,7 @@ Case = dict[str, Any]  # as free as JSON
 
 _LEASE_REASONS = {
     "malformed", "algorithm", "type", "unknown-key", "signature", "tenant", "product", "seat", "nonce", "issuer", "validity",
-    "entitlement", "feature", "end",
+    "entitlement", "feature", "end", "device",
 }  # fmt: skip
 
 _REQUESTS: dict[str, type[msgspec.Struct]] = {
@@ -114,8 +114,9 @@ def _judge_lease(case: Case) -> Case:
     try:
         certificate = trust.certificate(case["certificate"])
         document = "lease"
-        expected = Expected(wanted["tenantId"], wanted["productId"], wanted["seatId"], wanted["nonce"])
-        return {"claims": msgspec.to_builtins(trust.lease(case["lease"], certificate, expected))}
+        expected = Expected(wanted["tenantId"], wanted["productId"], wanted["seatId"], wanted["nonce"], wanted["deviceKey"])
+        claims = msgspec.to_builtins(trust.lease(case["lease"], certificate, expected))
+        return {"claims": {name: value for name, value in claims.items() if value is not None}}
     except EnvelopeError as error:
         return {"document": document, "reason": error.reason}
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from seatkeeper.protocol.documents import ActivationEntitlement
@@ -20,7 +21,8 @@ from seatkeeper_server.http.application import application
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.identity import Failures
 from seatkeeper_server.http.licensing import Front
-from seatkeeper_server.http.metrics import Metrics
+from seatkeeper_server.http.metrics import Metrics, Readers
+from seatkeeper_server.http.tenants import Tenants
 from seatkeeper_server.keys import Keyring, KeyRow, SealKey, TenantKeys, new_tenant_keys
 from seatkeeper_server.service.calls import (
     Call,
@@ -43,6 +45,7 @@ CODE = "00000-00000-00000-00000-00000"
 CLIENT_NONCE = "c" * 24
 DATABASE = "db_" + "D" * 22
 ADDRESS = "192.0.2.7"
+THIS_MACHINE = "127.0.0.1"
 
 _SEAL = SealKey(bytes(range(32)))
 
@@ -197,11 +200,17 @@ class Client:
         self.keyring = Keyring(
             load=lambda tenant_id: ROWS if tenant_id == TENANT else [], seal=_SEAL, database_id=DATABASE, epoch=1
         )
-        self.metrics = Metrics(front.pop("pools", list), most_pools=front.pop("most_pools", 10))
+        self.metrics = Metrics(
+            front.pop("pools", list),
+            most_pools=front.pop("most_pools", 10),
+            readers=front.pop("readers", Readers()),
+            clock=front.pop("clock", monotonic),
+        )
         self.health = Health()
         parts = {
             "desk": self.desk,
             "keyring": self.keyring,
+            "tenants": Tenants(self.keyring),
             "entitlements": lambda tenant_id, entitlement_id: None,
             "failures": Failures(20),
             "metrics": self.metrics,

@@ -1,6 +1,6 @@
 """POST /api/v1/activate, and POST /api/v1/status: what is asked with a code."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.server_http.front import (
     PRODUCT,
     TENANT,
     Client,
+    a_pool,
     a_status,
     refused,
     served,
@@ -71,6 +72,16 @@ def test_the_answer_describes_the_seat_with_every_feature():
         "export": ("bool", 1, 1, 1),
         "credits": ("usageCount", 0, 70, 100),
     }
+
+
+def test_no_end_is_told_beyond_the_one_that_is_signed():
+    """The answer says in words what the lease says: never beyond the entitlement and its grace."""
+    pool = a_pool(ends_at=NOW + timedelta(seconds=50))
+    client = Client(served(pool=pool))
+    reply = client.activate()
+    claims = client.keyring.recognise(TENANT, reply.json["lease"])
+
+    assert datetime.fromisoformat(reply.json["activation"]["leaseExpiry"]).timestamp() == claims.exp
 
 
 def test_the_access_token_is_accepted_afterwards():

@@ -1,14 +1,17 @@
 """Bodies, paths and errors: bad input is named, nothing of ours is told."""
 
+import asyncio
 import json
 
 import pytest
 
+from seatkeeper_server.http import messages
 from seatkeeper_server.service.desk import Closed, Overloaded
 from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageUnavailable
 from tests.server_http.front import CODE, PRODUCT, Client, served
 
 ACTIVATE = ("POST", "/api/v1/activate")
+MOST = 9_007_199_254_740_990  # of features in one call
 LIMIT = 65_536  # bytes, as the contract says; the product's own constant would agree with itself whatever it is
 
 
@@ -55,6 +58,13 @@ def test_json_of_the_wrong_kind_is_422(body):
         ({"activationCredentials": {}}, ["activationCredentials.type"]),
         ({"features": [{"key": "a"}, {"amount": 2}]}, ["features[1].key"]),
         ({"features": [{"key": "a", "amount": 0}]}, ["features[0].amount"]),
+        ({"features": [{"key": "a", "amount": MOST + 1}]}, ["features[0].amount"]),
+        ({"features": [{"key": "a", "amount": MOST}, {"key": "a"}]}, ["features"]),
+        ({"features": [{"key": "a", "amount": MOST}] * 100}, ["features"]),
+        ({"features": [{"key": "a\u202eb"}]}, ["features[0].key"]),
+        ({"seatId": "a\u009b2J"}, ["seatId"]),
+        ({"seatName": "ada\u202e"}, ["seatName"]),
+        ({"holder": {"user": "a\u2028b"}}, ["holder.user"]),
         ({"sentAt": "2026-01-01T00:00:00"}, ["sentAt"]),
         ({"holder": {"user": "x" * 201}}, ["holder.user"]),
     ],
@@ -115,6 +125,21 @@ def test_a_huge_unannounced_body_is_not_read_to_its_end():
     reply = Client(served()).send(*ACTIVATE, parts=[part] * 100)
 
     assert (reply.status, reply.headers["connection"], reply.body_read) == (413, "close", 17 * LIMIT)
+
+
+async def test_a_body_that_does_not_end_is_not_waited_for(monkeypatch):
+    """Whoever sends the beginning of a body and then nothing gives no connection work for ever."""
+    monkeypatch.setattr(messages, "BODY_WITHIN", 0.05)
+    arriving = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive():
+        if (message := next(arriving, None)) is not None:
+            return message
+        await asyncio.sleep(2)
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(messages.BodyTooSlow):
+        await messages.read_body(messages.Request("POST", "/api/v1/activate", b"", None), receive)
 
 
 def test_a_missing_tenant_is_401():

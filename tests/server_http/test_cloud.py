@@ -18,6 +18,7 @@ from seatkeeper.protocol.trust import Expected, Trust
 from seatkeeper_server.apps import chores
 from seatkeeper_server.apps.cloud import build, start_line
 from seatkeeper_server.domain.catalogue import Sale, Sold, Terms, read_feature
+from seatkeeper_server.domain.timekeeping import Alive
 from seatkeeper_server.keys import CERTIFICATE_LASTS, SealKey, SealKeyError
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.service.selling import sell
@@ -216,6 +217,24 @@ def test_a_seat_outlives_the_server(settings):
         assert program.refresh().status_code == 200
 
 
+def test_a_clock_that_is_behind_is_noticed_at_the_start(settings):
+    """Time goes on from the last moment that was recorded, and the start line says that the clock is suspect."""
+    ahead = datetime.now(UTC) + timedelta(days=1)
+    with build(settings):
+        sale = sold(settings)
+    store = SqliteStore(settings.database_path)
+    with store.transaction() as tx:
+        tx.mark_alive(Alive(ahead), "a day ahead")
+    store.close()
+    with build(settings) as cloud:
+        state = cloud.clock_state
+    with serving(settings) as server:
+        expiry = Program(server.url, sale).activate().json()["activation"]["leaseExpiry"]
+
+    assert state is ClockState.SUSPECT
+    assert datetime.fromisoformat(expiry) > ahead
+
+
 def test_metrics_tell_of_seats_batches_and_requests(settings):
     """Seats used and limit by entitlement, refusals by rule, latencies, batch sizes."""
     with serving(settings) as server:
@@ -231,6 +250,19 @@ def test_metrics_tell_of_seats_batches_and_requests(settings):
         assert 'seatkeeper_refusals_total{rule="pool-full"} 1.0' in text
         assert "seatkeeper_commit_seconds_count 2.0" in text
         assert "seatkeeper_batch_calls_sum 2.0" in text
+
+
+def test_the_settings_say_who_may_read_the_metrics(settings):
+    """This machine; behind a proxy only who shows the token, unless they are open to everybody."""
+    proxied = {"x-forwarded-for": "192.0.2.7"}
+    shown = {**proxied, "authorization": "Bearer prometheus-reads-here"}
+    opened = [{}, {"metrics_token": "prometheus-reads-here"}, {"metrics_open": True}]
+    statuses = []
+    for changes in opened:
+        with serving(replaced(settings, **changes)) as server, httpx2.Client(trust_env=False) as client:
+            statuses.append([client.get(f"{server.url}/metrics", headers=how).status_code for how in ({}, proxied, shown)])
+
+    assert statuses == [[200, 403, 403], [200, 403, 200], [200, 200, 200]]
 
 
 # --- the data directory --------------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ import pytest
 from seatkeeper.protocol.envelopes import read_public_key
 from seatkeeper.protocol.trust import Trust
 from seatkeeper_server.http.health import Health
-from seatkeeper_server.http.metrics import OTHERS, PoolUse, bounded
+from seatkeeper_server.http.metrics import OTHERS, PoolUse, Readers, bounded
 from seatkeeper_server.service.calls import Refused
 from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
-from tests.server_http.front import TENANT, Client, refused, served
+from tests.server_http.front import TENANT, THIS_MACHINE, Client, refused, served
 
 KEYS = "/.well-known/seatkeeper/keys"
 
@@ -65,16 +65,65 @@ def test_readiness_comes_back_by_time_alone():
 
 # --- metrics -------------------------------------------------------------------------------------------------------
 
+SECRET = "a-token-for-prometheus"
+
+
+@pytest.mark.parametrize("address", [THIS_MACHINE, "127.8.0.1", "::1", "::ffff:127.0.0.1"])
+def test_metrics_are_for_this_machine(address):
+    """The page names vendors, products and entitlements; a program on the server's machine may read it as it is."""
+    assert Client(served()).send("GET", "/metrics", address=address).status == 200
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::1", "::ffff:192.0.2.7", "", "127.0.0.1.example"])
+def test_other_machines_are_refused_the_metrics(address):
+    """403 `forbidden`, and the pools aren't even read."""
+    asked = []
+    reply = Client(served(), pools=lambda: asked.append(1) or []).send("GET", "/metrics", address=address)
+
+    assert (reply.status, reply.json["errorCode"], asked) == (403, "forbidden", [])
+
+
+@pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for"])
+def test_what_a_proxy_passes_on_is_not_from_this_machine(header):
+    """A proxy beside the server has a loopback address, and whoever it asks for has not."""
+    assert Client(served()).send("GET", "/metrics", None, {header: "for=192.0.2.7"}, address=THIS_MACHINE).status == 403
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"), [(f"Bearer {SECRET}", 200), (f"bearer {SECRET}", 200), ("Bearer no", 403), (SECRET, 403), (None, 403)]
+)
+def test_a_token_opens_the_metrics(shown, status):
+    """Whoever shows the token of the settings may read them from anywhere."""
+    client = Client(served(), readers=Readers(token=SECRET))
+
+    assert client.send("GET", "/metrics", None, {"authorization": shown}).status == status
+    assert SECRET not in repr(Readers(token=SECRET))
+
+
+def test_metrics_may_be_opened_to_everybody():
+    """By a setting; nothing else does."""
+    assert Client(served(), readers=Readers(everybody=True)).send("GET", "/metrics").status == 200
+
+
+def test_the_pools_are_read_once_a_second_however_often_the_page_is():
+    """Who asks all the time costs the database no more."""
+    now, asked = [0.0], []
+    client = Client(served(), pools=lambda: asked.append(now[0]) or [], clock=lambda: now[0])
+    for now[0] in (0.0, 0.5, 0.9, 1.0, 1.9, 2.5):
+        page(client)
+
+    assert asked == [0.0, 1.0, 2.5]
+
 
 def page(client):
-    reply = client.send("GET", "/metrics")
+    reply = client.send("GET", "/metrics", address=THIS_MACHINE)
     assert reply.status == 200
     assert reply.headers["content-type"].startswith("text/plain")
     return reply.body.decode()
 
 
 def test_seats_used_and_limit_are_shown_per_entitlement():
-    """Read at the moment of being asked."""
+    """As they are when the page is asked for, or were a second ago."""
     text = page(
         Client(served(), pools=lambda: [PoolUse("vendor", "ent_1", "solver", 2, 3), PoolUse("v", "ent_2", "x", 1, None)])
     )

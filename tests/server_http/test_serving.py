@@ -18,6 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from seatkeeper_server.apps import serving
 from seatkeeper_server.apps.serving import CannotServe
+from seatkeeper_server.apps.shortcut import ShortcutHttp
+from seatkeeper_server.http import messages
 from seatkeeper_server.settings import Settings
 from tests.server_http.front import Client, served
 from tests.server_http.running import PATIENCE, running
@@ -193,14 +195,92 @@ def test_many_requests_on_one_connection_are_no_long_head():
 @pytest.mark.parametrize("start", [b"", b"GET /livez HTTP/1.1\r\nhost: x\r\n"])
 def test_who_never_finishes_a_head_is_not_waited_for(monkeypatch, start):
     """A connection that says nothing, or never comes to the end, does not keep its place for ever."""
-    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.05)
+    monkeypatch.setattr(serving, "PATIENCE", 0.05)
     with running(Client(served()).app, settings()) as server:
         assert exchange(server.port, start) == b""
 
 
+PROTOCOLS = pytest.mark.parametrize("protocol", [serving.BoundedHttp, ShortcutHttp])
+ANNOUNCED = b"POST /api/v1/activate HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"
+ASKED = b"GET /livez HTTP/1.1\r\nhost: x\r\n"
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("start", [ANNOUNCED, ANNOUNCED + b"{"], ids=["no byte", "one byte"])
+def test_who_never_sends_the_body_is_not_waited_for(monkeypatch, protocol, start):
+    """A head that is followed by nothing, or by a little, is answered 400 and its connection ended."""
+    monkeypatch.setattr(messages, "BODY_WITHIN", 0.05)
+    with running(Client(served()).app, settings(), protocol=protocol) as server:
+        answer = exchange(server.port, start)
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"did not arrive in time" in answer
+
+
+@PROTOCOLS
+def test_a_connection_ends_when_nothing_comes_of_it(monkeypatch, protocol):
+    """Even if the application waits for ever for a body."""
+    monkeypatch.setattr(serving, "PATIENCE", 0.05)
+    with running(Client(served()).app, settings(), protocol=protocol) as server:
+        assert exchange(server.port, ANNOUNCED) == b""
+
+
+@PROTOCOLS
+@pytest.mark.parametrize(
+    ("end", "stray"), [(b"content-length: 10\r\n\r\n", b"x"), (b"\r\n", b"\r\n")], ids=["unwanted body", "line end"]
+)
+def test_bytes_that_ask_nothing_do_not_keep_an_answered_connection(monkeypatch, protocol, end, stray):
+    """An idle connection ends by its own timer; who stops that timer has to come to the point."""
+    monkeypatch.setattr(serving, "PATIENCE", 0.05)
+    with (
+        running(Client(served()).app, settings(), protocol=protocol) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection,
+    ):
+        connection.sendall(ASKED + end)
+        answer = connection.recv(65_536)
+        connection.sendall(stray)
+
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert connection.recv(65_536) == b""
+
+
+def test_who_never_reads_is_not_waited_for(monkeypatch):
+    """An answer that its client leaves lying does not keep the connection."""
+    monkeypatch.setattr(serving, "PATIENCE", 0.05)
+    given_up = threading.Event()
+
+    async def long_winded(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * (1 << 26), "more_body": True})
+        await send({"type": "http.response.body", "body": b"the end"})
+        given_up.set()
+
+    with (
+        running(long_winded, settings()) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection,
+    ):
+        connection.sendall(ASKED + b"\r\n")
+
+        assert given_up.wait(PATIENCE)
+
+
+def test_an_idle_connection_is_kept(monkeypatch):
+    """One that has been answered and is silent stays for as long as the settings say."""
+    monkeypatch.setattr(serving, "PATIENCE", 0.02)
+    with running(Client(served()).app, settings()) as server, httpx2.Client(trust_env=False, timeout=PATIENCE) as client:
+        ports = set()
+        for _ in range(2):
+            with client.stream("GET", f"{server.url}/livez") as reply:
+                reply.read()
+                ports.add(reply.extensions["network_stream"].get_extra_info("client_addr"))
+            time.sleep(0.2)
+
+        assert len(ports) == 1
+
+
 def test_a_slow_answer_is_no_slow_head(monkeypatch):
     """Patience is about what the client sends; our own time does not count."""
-    monkeypatch.setattr(serving, "HEAD_WITHIN", 0.05)
+    monkeypatch.setattr(serving, "PATIENCE", 0.05)
 
     async def slow(scope, receive, send):
         await asyncio.sleep(0.5)

@@ -112,6 +112,26 @@ def test_a_hint_is_never_most_of_a_code(code, hint):
     assert hint_of(code) == hint
 
 
+@pytest.mark.parametrize("end", ["\x1b[2J", "\x9b2J", "ab\u202ec", "AB\nC", "ÄÖÜ1", "12 4\x00"])
+def test_a_hint_speaks_to_no_terminal(end):
+    """Anybody may send a code that ends as he likes; of one that isn't digits and plain letters nothing is shown."""
+    assert hint_of("A" * 20 + end) == ""
+
+
+@pytest.mark.parametrize("tenant", ["t_\x9b2J", "t_\x1b[2J", "t 1", "t_" + "x" * 63, "ä"])
+def test_what_can_be_no_tenants_id_is_looked_up_nowhere(tenant):
+    """An id is 1 to 64 visible ASCII characters: others are refused before anything is asked, logged or remembered."""
+    client = Client(served())
+    document = {"productId": PRODUCT, "seatId": "s", "activationCode": CODE}
+    statuses = [
+        client.send("POST", "/api/v1/activate", document, {"n-tenantid": tenant}).status,
+        client.held("PATCH", "/api/v1/activation/refresh", {}, {"n-tenantid": tenant}).status,
+        client.send("GET", "/.well-known/seatkeeper/keys", None, {"n-tenantid": tenant}).status,
+    ]
+
+    assert (statuses, client.desk.calls) == ([401, 401, 404], [])
+
+
 def test_a_code_is_never_logged(capsys):
     """Not when it works and not when it fails."""
     client = Client(UNKNOWN)

@@ -60,6 +60,7 @@ def test_settings_are_frozen():
         {"tls_key": "a.pem"},
         {"tls_client_ca": "ca.pem"},
         {"queue_limit": 0},
+        {"metrics_token": "guessed"},
         {"log_level": "loud"},
         {"no_such_setting": 1},
     ],
@@ -68,3 +69,8 @@ def test_what_can_not_be_meant_is_refused(wrong):
     """Half a TLS, ports that don't exist, misspelt names."""
     with pytest.raises(ValidationError):
         Settings(**wrong)
+
+
+def test_the_token_of_the_metrics_is_not_shown():
+    """Settings may be logged or printed."""
+    assert "prometheus-reads-here" not in repr(Settings(metrics_token="prometheus-reads-here"))

@@ -15,6 +15,7 @@ from seatkeeper_server.domain.holdings import State
 from seatkeeper_server.domain.terms import SEAT, Kind, NoncePolicy, Overdraft, Right
 from seatkeeper_server.service import recording, workspace
 from seatkeeper_server.service.calls import Done, Key, PoolStatus, Refused, Served, StatusCall, TokenClaims, Verb
+from seatkeeper_server.service.timekeeping import set_clock_back
 from seatkeeper_server.store.rows import to_fact
 from seatkeeper_server.store.sqlite import SqliteStore
 from support.house import START, TENANT, House, activate, held, make_house
@@ -51,6 +52,42 @@ def test_the_next_one_in_is_refused_with_a_reason(house: House) -> None:
     assert (refusal.rule, refusal.limit, refusal.used) == ("pool-full", 2, 2)
     assert sorted(h.name for h in refusal.occupancy.holders) == ["a@host", "b@host"]
     assert refusal.occupancy.next_free_by == START + timedelta(minutes=2, seconds=6)
+
+
+def test_the_earliest_end_is_told(house: House) -> None:
+    """Of several places, the one that comes back first is what a refused user may wait for."""
+    house.one(activate("a"))
+    house.pass_(30)
+    house.one(activate("b"))
+    refused = house.one(activate("c"))
+
+    assert isinstance(refused, Refused)
+    assert refused.refusal is not None
+    assert refused.refusal.occupancy.next_free_by == START + timedelta(minutes=2, seconds=6)
+
+
+def test_holders_beyond_twenty_are_counted(store: SqliteStore) -> None:
+    """A refusal names the first twenty holders and says how many more there are."""
+    house = make_house(store, seats=25)
+    refused = house.ask(*[activate(f"s{n}") for n in range(26)])[-1]
+
+    assert isinstance(refused, Refused)
+    assert refused.refusal is not None
+    assert (len(refused.refusal.occupancy.holders), refused.refusal.occupancy.more) == (20, 5)
+
+
+def test_another_edition_is_unknown_also_beside_one_that_asks_for_none(house: House) -> None:
+    """What one call of a batch finds is not served to another that asked for less of it."""
+    outcomes = house.ask(activate("a"), activate("b", edition_id="ed_other"))
+
+    assert isinstance(outcomes[0], Served)
+    assert problem(outcomes[1]) == "credentials.unknown"
+
+
+def test_borrowing_is_refused_and_takes_no_seat(house: House) -> None:
+    """`borrowUntil` has its own problem code until there is something to borrow."""
+    assert problem(house.one(activate("a", borrow=True))) == "borrow.refused"
+    assert house.used() == 0
 
 
 def test_a_batch_is_decided_in_order_of_arrival(house: House) -> None:
@@ -110,6 +147,24 @@ def test_a_key_with_another_body_is_a_mismatch(house: House) -> None:
     assert problem(house.one(activate("a", "key-1", body="other"))) == "idempotency.mismatch"
 
 
+def test_a_key_is_kept_as_long_as_its_lease_and_margin(house: House) -> None:
+    """After that it means nothing: a body that would have been a mismatch is a request like any other."""
+    house.one(activate("a", "key-1"))
+    house.pass_(127)
+
+    assert isinstance(house.one(activate("b", "key-1", body="other")), Served)
+
+
+def test_a_key_speaks_of_its_latest_success(house: House) -> None:
+    """A place taken anew under an old key is repeated under it as what it has become."""
+    house.one(activate("a", "key-1"))
+    house.one(activate("a", proof=TokenClaims(_only_activation(house), 1)))
+    house.pass_(127)
+    anew = served(house.one(activate("a", "key-1")))
+
+    assert served(house.one(activate("a", "key-1"))).holding.generation == anew.holding.generation
+
+
 def test_a_repeat_after_the_end_is_decided_as_new(house: House) -> None:
     """Attack 1: once the seat has ended and gone to others, a late repeat gets nobody's seat."""
     house.one(activate("a", "key-1"))
@@ -127,6 +182,16 @@ def test_a_program_that_kept_its_token_takes_its_own_place(house: House) -> None
 
     assert (again.new_place, again.holding.generation, house.used()) == (False, 2, 1)
     assert problem(house.one(held(Verb.REFRESH, first))) == "seat.takenOver"
+
+
+def test_the_token_of_another_seat_takes_nobodys_place(house: House) -> None:
+    """A token proves whose one seat is: shown for another, it is no better than none, and the older copy counts on."""
+    first, second = (served(outcome) for outcome in house.ask(activate("a"), activate("b")))
+    assert first.holding.generation == second.holding.generation
+    proof = TokenClaims(second.holding.activation_id, second.holding.generation)
+
+    assert problem(house.one(activate("a", proof=proof))) == "seats.exhausted"
+    assert isinstance(house.one(held(Verb.REFRESH, first)), Served)
 
 
 def test_an_unproven_activation_of_a_held_seat_takes_a_new_place(house: House) -> None:
@@ -253,6 +318,14 @@ def test_an_earlier_life_reads_nothing(house: House) -> None:
     assert isinstance(house.one(held(Verb.READ, now)), Served)
 
 
+def test_a_returned_seat_is_not_read(house: House) -> None:
+    """Who has given a seat back has none to look at."""
+    first = served(house.one(activate("a")))
+    house.one(held(Verb.RETURN, first))
+
+    assert problem(house.one(held(Verb.READ, first))) == "seat.gone"
+
+
 def test_returning_twice_is_a_success_and_changes_nothing(house: House) -> None:
     """DELETE is idempotent, also for a seat nobody remembers."""
     first = served(house.one(activate("a")))
@@ -355,6 +428,19 @@ def test_time_never_goes_back(store: SqliteStore) -> None:
     assert served(house.one(activate("b"))).at == START + timedelta(seconds=10)
 
 
+def test_a_clock_set_back_moves_leases_and_places_alike(store: SqliteStore) -> None:
+    """When the recorded time itself was wrong, nobody's lease is longer or shorter for it, nor the margin after it."""
+    house = make_house(store)
+    before = served(house.one(activate("a"))).holding
+    hour = timedelta(hours=1)
+    with store.transaction() as tx:
+        set_clock_back(tx, START - hour)
+        after = tx.holdings([(TENANT, before.activation_id)])[0].holding
+
+    assert before.free_at is not None
+    assert (after.expires_at, after.free_at) == (before.expires_at - hour, before.free_at - hour)
+
+
 def test_a_restored_database_learns_from_its_clients(house: House) -> None:
     """Rule 8: a lease newer than the database is proof; the seat counts again, the sequence goes on from there."""
     lease = _lease(house, sequence=91)
@@ -373,6 +459,24 @@ def test_a_forged_lease_proves_nothing(house: House) -> None:
 
     assert problem(house.one(held(Verb.REFRESH, _ghost(house), last_lease=lease))) == "seat.gone"
     assert house.used() == 0
+
+
+def test_the_lease_of_another_seat_restores_nothing(house: House) -> None:
+    """A shown lease is proof of the very activation that its token names."""
+    lease = _lease(house, sequence=91, activation_id="act_other")
+
+    assert problem(house.one(held(Verb.REFRESH, _ghost(house), last_lease=lease))) == "seat.gone"
+    assert house.used() == 0
+
+
+def test_a_forgotten_activation_does_not_push_the_present_one_aside(house: House) -> None:
+    """A database that knows the seat under a later activation tells the forgotten one that it was taken over."""
+    now = served(house.one(activate("a")))
+    forgotten = replace(now, holding=replace(now.holding, activation_id="act_earlier"))
+    lease = _lease(house, sequence=91, activation_id="act_earlier", seat_id="a")
+
+    assert problem(house.one(held(Verb.REFRESH, forgotten, last_lease=lease))) == "seat.takenOver"
+    assert house.used() == 1
 
 
 def test_a_lease_this_database_cannot_have_signed_is_a_clone(house: House) -> None:
@@ -473,6 +577,11 @@ def test_status_shows_how_full_a_pool_is(house: House) -> None:
     assert isinstance(status, PoolStatus)
     assert status.pool.seats.used == 1
     assert [h.name for h in status.occupancy.holders] == ["a@host"]
+
+
+def _only_activation(house: House) -> str:
+    ((activation_id,),) = house.rows("SELECT activation_id FROM holding")
+    return str(activation_id)
 
 
 def _ghost(house: House) -> Served:

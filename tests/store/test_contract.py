@@ -6,12 +6,14 @@ from datetime import timedelta
 
 import pytest
 
+from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.facts import Note
 from seatkeeper_server.domain.holdings import Nonces, State
+from seatkeeper_server.domain.refusals import Flood
 from seatkeeper_server.domain.terms import SEAT, Kind, Mode, Right
 from seatkeeper_server.domain.timekeeping import Alive, extended
 from seatkeeper_server.service import recording
-from seatkeeper_server.service.calls import Served, Verb
+from seatkeeper_server.service.calls import Served, Verb, Who
 from seatkeeper_server.service.ports import Changes
 from seatkeeper_server.store.sqlite import SqliteStore
 from support.house import START, TENANT, activate, held, make_house
@@ -40,13 +42,44 @@ def test_holdings_come_back_as_they_were_saved(store: SqliteStore) -> None:
     house.clock.pass_(timedelta(microseconds=123457))
     first = served(house.one(activate("a", features={"render": 2})))
     nonces = Nonces("now", "before", b"\x00\xff", True)
-    saved = replace(first.holding, nonces=nonces, floored=True, expires_at=START + timedelta(days=1, microseconds=1))
+    ends_at = START + timedelta(days=1, microseconds=1)
+    saved = replace(first.holding, nonces=nonces, floored=True, expires_at=ends_at, device="another-device")
     with store.transaction() as tx:
         record = tx.holdings([(TENANT, saved.activation_id)])[0]
         tx.save(Changes(holdings=[replace(record, holding=saved)]))
 
     with store.transaction() as tx:
         assert tx.holdings([(TENANT, saved.activation_id)])[0].holding == saved
+
+
+def test_pools_come_back_as_they_were_saved(store: SqliteStore) -> None:
+    """So do a pool's counters, its chain's end and its refusals of the minute."""
+    house = make_house(store, features=(RENDER,))
+    key = (TENANT, house.entitlement_id)
+    with store.transaction() as tx:
+        record = tx.pools([key])[0]
+        tallies = {**record.pool.tallies, "render": Tally(RENDER, 7, 2)}
+        pool = replace(record.pool, tallies=tallies, sequence=1, holders=2, excess=3, lost_after=4, lost_until=5)
+        saved = replace(record, pool=pool, facts=6, head=bytes(range(32)), flood=Flood(START, 7))
+        tx.save(Changes(pools=[saved]))
+
+    with store.transaction() as tx:
+        assert tx.pools([key]) == [saved]
+
+
+def test_who_a_holder_is_comes_back_in_his_latest_words(store: SqliteStore) -> None:
+    """A holder keeps his number and his seat id; every word about him may change."""
+    house = make_house(store)
+    house.one(activate("a"))
+    seat = (TENANT, house.entitlement_id, "a")
+    said = {"user": "ada", "host": "node7", "process": "job-1", "group": "fluids", "project": "wing"}
+    words = Who(seat_id="a", seat_name="Ada", username="ada7", address="192.0.2.7", **said)
+    with store.transaction() as tx:
+        saved = replace(tx.seats([seat])[0][0], who=words, blocked_until=START)
+        tx.save(Changes(holders=[saved]))
+
+    with store.transaction() as tx:
+        assert tx.seats([seat])[0][0] == saved
 
 
 def test_unknown_keys_are_left_out(store: SqliteStore) -> None:

@@ -1,6 +1,7 @@
 """What is particular to SQLite."""
 
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,26 @@ def test_commits_are_synchronous_and_in_a_write_ahead_log(path: Path) -> None:
     store.close()
 
     assert settings == ["wal", 2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other means than permission bits")
+@pytest.mark.parametrize("before", [None, 0o644])
+def test_nobody_but_the_owner_reads_the_files(path: Path, before: int | None) -> None:
+    """Neither the database nor its log and index, whether they are made now or were open to others before."""
+    if before is not None:
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("CREATE TABLE t (x)")
+            for file in path.parent.glob("seatkeeper.db*"):
+                file.chmod(before)
+    store = SqliteStore(path)
+    store.migrate(START)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.glob("seatkeeper.db*")}
+    store.close()
+    if before is not None:
+        connection.close()
+
+    assert modes == {"seatkeeper.db": 0o600, "seatkeeper.db-wal": 0o600, "seatkeeper.db-shm": 0o600}
 
 
 def test_a_newer_schema_is_refused(path: Path) -> None:

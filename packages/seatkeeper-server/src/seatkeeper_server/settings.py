@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CLOUD_PORT = 6500
@@ -53,6 +53,11 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="wrong codes a minute and address, before 429 is all they get")
     ] = 20
     metrics_pools: Annotated[int, Field(ge=1, description="entitlements with a metric of their own; the rest is summed")] = 200
+    metrics_open: Annotated[bool, Field(description="whether everybody who can connect may read /metrics")] = False
+    metrics_token: Annotated[
+        SecretStr | None,
+        Field(min_length=16, max_length=200, description="a bearer token with which other machines may read /metrics"),
+    ] = None
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

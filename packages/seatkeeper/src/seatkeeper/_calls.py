@@ -1,12 +1,13 @@
 """Making the calls about one seat: who asks for what, with which token and nonce. Sends nothing.
 
-A call that grants something carries a fresh `clientNonce`, which its lease must repeat. Fields that say nothing are left out.
+A call that grants something carries a fresh `clientNonce`, which its lease must repeat. The device vouches for taking the seat
+and for giving it back, so that a token in strange hands does neither. Fields that say nothing are left out.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from seatkeeper._identity import Identity
 from seatkeeper._settings import Settings
@@ -18,6 +19,7 @@ from seatkeeper.protocol.documents import (
     ActivateRequest,
     CodeCredentials,
     FeatureRequest,
+    LeaseClaims,
     RefreshRequest,
     UsageRequest,
     WantedFeature,
@@ -31,18 +33,16 @@ if TYPE_CHECKING:
 class Calls:
     """Makes the calls of one seat; `kept` is what is remembered of it at the time."""
 
-    def __init__(
-        self, settings: Settings, identity: Identity, runtime: Runtime, device: "Ed25519PrivateKey | None" = None
-    ) -> None:
-        self._device = device
+    def __init__(self, settings: Settings, identity: Identity, runtime: Runtime, device: "Ed25519PrivateKey") -> None:
         self._settings = settings
         self._identity = identity
         self._runtime = runtime
+        self._device = device
 
     def activate(self, kept: Kept, features: Mapping[str, int]) -> Call:
         """Ask for the seat, with the token of an earlier life if there is one."""
         nonce = self._runtime.nonce()
-        key, proof = self._proof(nonce)
+        vouched = devices.Asked(self._settings.tenant, self._settings.product, self._identity.seat_id, nonce)
         body = ActivateRequest(
             product_id=self._settings.product,
             seat_id=self._identity.seat_id,
@@ -53,23 +53,24 @@ class Calls:
             sent_at=self._runtime.now().moment,
             features=_wanted(features),
             holder=self._identity.holder,
-            device_key=key,
-            device_proof=proof,
+            device_key=public_key_text(self._device.public_key()),
+            device_proof=devices.prove(self._device, vouched),
         )
         return self._call("activate", Kept(access_token=kept.access_token), body, nonce)
 
-    def _proof(self, nonce: str) -> tuple[str, str] | tuple[None, None]:
-        """Sign for this device; on a long lease, the stored token alone would not take our own place back."""
-        if self._device is None:
-            return None, None
-        asked = devices.Asked(self._settings.tenant, self._settings.product, self._identity.seat_id, nonce)
-        return public_key_text(self._device.public_key()), devices.prove(self._device, asked)
-
     def asks_the_same(self, call: Call, features: Mapping[str, int]) -> bool:
-        """Tell whether an earlier activate, perhaps of an earlier life, asked for what is wanted now."""
+        """Tell whether a call is an activate, perhaps of an earlier life, that asked for what is wanted now."""
+        if call.kind != "activate":
+            return False
         asked = json.decode(call.body, type=ActivateRequest)
         credentials = CodeCredentials(code=self._settings.code)
         return asked.activation_credentials == credentials and asked.features == _wanted(features)
+
+    def is_our_activate(self, call: Call) -> bool:
+        """Tell whether a call is an activate, perhaps of an earlier life, for which this device vouched."""
+        if call.kind != "activate":
+            return False
+        return json.decode(call.body, type=ActivateRequest).device_key == public_key_text(self._device.public_key())
 
     def refresh(self, kept: Kept) -> Call:
         """Ask to keep the seat."""
@@ -87,9 +88,13 @@ class Calls:
         """Ask what was bought."""
         return self._call("entitlement", kept)
 
-    def deactivate(self, token: str) -> Call:
-        """Give the seat back; the one call about a held seat that needs no nonce."""
-        return self._call("deactivate", Kept(access_token=token))
+    def deactivate(self, token: str, claims: LeaseClaims | None) -> Call:
+        """Give the seat back; the one call about a held seat that needs no nonce, but the device's word."""
+        call = self._call("deactivate", Kept(access_token=token))
+        if claims is None:
+            return call
+        vouched = devices.Returned(self._settings.tenant, claims.act, claims.gen)
+        return structs.replace(call, device_proof=devices.prove(self._device, vouched))
 
     def _call(self, kind: Kind, kept: Kept, body: Struct | None = None, client_nonce: str = "") -> Call:
         return Call(
@@ -99,6 +104,7 @@ class Calls:
             token=kept.access_token,
             nonce=kept.nonce,
             client_nonce=client_nonce,
+            asked_at=self._runtime.now(),
         )
 
 

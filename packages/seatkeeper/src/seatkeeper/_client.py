@@ -88,7 +88,7 @@ class Seat(SeatView):
         If no server answers, calling again with the same key and amount collects the answer and does not draw twice.
 
         Raises:
-            NoFeature: not enough is left; `denial` says who has it.
+            NoFeature: not enough is left (`denial` says who has it), or it is a switch and not counted at all.
             ServerUnreachable: no answer came; the amount may have been drawn.
         """
         return Checkout(self, amount, self._perform(self._taken().checkout(key, amount)))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class Instant:
     def moment(self) -> datetime:
         """The wall clock's moment, UTC."""
         return datetime.fromtimestamp(self.wall, UTC)
+
+
+LONG_AGO: Final = Instant(boot=0.0, wall=0.0)  # before anything that could still be believed
 
 
 def _boot_clock() -> Callable[[], float]:

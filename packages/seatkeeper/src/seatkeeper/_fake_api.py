@@ -145,9 +145,17 @@ class Api:
 
     def _deactivate(self, request: Request) -> Reply:
         place, generation = self._named(request)
-        if place is not None and place.status == "held" and generation == place.generation:
-            self.pool.end(place, "returned")
+        if place is not None and generation == place.generation:
+            end = self.pool.give_up if self._is_vouched_for(place, request) else self.pool.take_back
+            end(place)
         return _reply(204)
+
+    def _is_vouched_for(self, place: Place, request: Request) -> bool:
+        """Tell whether the device gives the place back that it was given to; whoever saw the token could."""
+        if place.device is None:
+            return True
+        returned = devices.Returned(self.signer.tenant, place.activation_id, place.generation)
+        return devices.is_proven(place.device, request.headers.get(devices.RETURN_HEADER.lower(), ""), returned)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 

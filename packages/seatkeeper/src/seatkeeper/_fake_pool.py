@@ -29,9 +29,17 @@ class Feature:
     consumed: int = 0  # of a usage count, for ever
 
 
+@dataclass(frozen=True)
+class Ghost:
+    """What an older copy of a program may still believe in: a seat and what it drew, until its lease ends."""
+
+    ends_at: float
+    drawn: dict[str, int]
+
+
 @dataclass
 class Place:
-    """A seat id's place. `ghosts` are ends of leases given to earlier copies that may still believe in them."""
+    """A seat id's place. Taken back, it counts until its lease ends, for its holder may not know."""
 
     activation_id: str
     seat_id: str
@@ -48,22 +56,30 @@ class Place:
     sends_nonces: bool = False
     drawn: dict[str, int] = field(default_factory=dict)  # of element pools: comes back with the seat
     spent: dict[str, int] = field(default_factory=dict)  # of usage counts: does not
-    device: str | None = None  # whose proof, beside the token, takes a place on a long lease back
+    device: str | None = None  # the device it was given to, by its public key
     status: Literal["held", "returned", "taken back"] = "held"
-    ghosts: list[float] = field(default_factory=list)
+    ghosts: list[Ghost] = field(default_factory=list)
 
     def is_held(self, now: float) -> bool:
         return self.status == "held" and now < self.expires_at
 
+    def counts(self, now: float) -> bool:
+        return self.status != "returned" and now < self.expires_at
+
     def occupies(self, now: float) -> int:
         """Count the seats this place takes up: its own, and one for each copy that may still believe in one."""
-        return int(self.is_held(now)) + sum(end > now for end in self.ghosts)
+        return int(self.counts(now)) + sum(ghost.ends_at > now for ghost in self.ghosts)
+
+    def amount_of(self, key: str, now: float) -> int:
+        """Count what this place takes up of an element pool."""
+        own = self.drawn.get(key, 0) if self.counts(now) else 0
+        return own + sum(ghost.drawn.get(key, 0) for ghost in self.ghosts if ghost.ends_at > now)
 
     def free_by(self, now: float) -> list[float]:
-        return [end for end in (*self.ghosts, self.expires_at if self.status == "held" else 0.0) if end > now]
+        return ([self.expires_at] if self.counts(now) else []) + [g.ends_at for g in self.ghosts if g.ends_at > now]
 
 
-LONG_LEASE = 900.0  # seconds; beyond this a token alone doesn't prove whose place it is
+LONG_LEASE = 900.0  # seconds; beyond this no token without a device proves whose place it is
 
 
 class Pool:
@@ -92,19 +108,19 @@ class Pool:
             self._draw(fresh, wanted, now)
             self.places[fresh.seat_id] = fresh
             return fresh, True
-        if self.lease > LONG_LEASE:
-            proven = proven and fresh.device is not None and fresh.device == place.device
-        same = proven and place.status == "held"
-        if not (same and place.is_held(now)):
+        is_its_own = self.lease <= LONG_LEASE if place.device is None else fresh.device == place.device
+        same = proven and is_its_own and place.status != "returned"
+        if not (same and place.counts(now)):
             self._require_room(now)
-        before, place.drawn, place.spent = (place.drawn, place.spent), {}, dict(place.spent) if same else {}
+        before = place.drawn, place.spent, list(place.ghosts)
+        if place.counts(now) and not same:
+            place.ghosts.append(Ghost(place.expires_at, place.drawn))
+        place.drawn, place.spent = {}, dict(place.spent) if same else {}
         try:
             self._draw(place, wanted, now)
         except Rejection:
-            place.drawn, place.spent = before
+            place.drawn, place.spent, place.ghosts = before
             raise
-        if place.is_held(now) and not same:
-            place.ghosts.append(place.expires_at)
         self._renew(place, fresh, now)
         return place, not same
 
@@ -121,11 +137,14 @@ class Pool:
             place.since = now
         place.expires_at, place.refreshed_at = now + self.lease, now
 
-    def end(self, place: Place, status: Literal["returned", "taken back"]) -> None:
-        """End a seat. One taken back counts until its lease ends, for its holder doesn't know."""
-        if status == "taken back" and place.status == "held":
-            place.ghosts.append(place.expires_at)
-        place.status, place.drawn = status, {}
+    def give_up(self, place: Place) -> None:
+        """End a seat at its holder's word: it is free at once."""
+        place.status, place.drawn = "returned", {}
+
+    def take_back(self, place: Place) -> None:
+        """End a seat whose holder may not know: it counts until its lease ends."""
+        if place.status == "held":
+            place.status = "taken back"
 
     def checkout(self, place: Place, key: str, amount: int, now: float) -> Feature:
         feature = self._feature(key)
@@ -146,9 +165,7 @@ class Pool:
             raise Rejection("conflict", f"{key} is counted: check it out instead", feature=key)
 
     def in_use(self, feature: Feature, now: float) -> int:
-        return feature.consumed + sum(
-            place.drawn.get(feature.key, 0) for place in self.held(now) if feature.type == "elementPool"
-        )
+        return feature.consumed + sum(place.amount_of(feature.key, now) for place in self.places.values())
 
     def _require_room(self, now: float) -> None:
         if self.used(now) >= self.seats:

@@ -66,6 +66,7 @@ class Signer:
             epo=1,
             seq=self.sequence,
             nonce=client_nonce,
+            dev=place.device,
         )
         return sign(json.encode(claims), typ=LEASE, kid=key_id(self._key.public_key()), key=self._key)
 

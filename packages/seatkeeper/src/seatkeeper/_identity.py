@@ -32,6 +32,7 @@ from typing import IO, Final, Literal, get_args
 from seatkeeper._storage import make_private, state_folder
 from seatkeeper.errors import ConfigurationError
 from seatkeeper.protocol.documents import MAX_SEAT_ID, Holder
+from seatkeeper.protocol.text import UNSHOWN
 
 By = Literal["window", "user", "machine", "process", "container", "job"]
 WAYS: Final[tuple[By, ...]] = get_args(By)
@@ -229,10 +230,10 @@ def _user() -> str:
 
 
 def _short(text: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f]", "?", text)[:200]
+    return UNSHOWN.sub("?", text)[:200]
 
 
 def _checked(seat_id: str) -> str:
-    if not seat_id or len(seat_id) > MAX_SEAT_ID or re.search(r"[\x00-\x1f\x7f]", seat_id):
+    if not seat_id or len(seat_id) > MAX_SEAT_ID or UNSHOWN.search(seat_id):
         raise ConfigurationError(f"a seat id is 1 to {MAX_SEAT_ID} printable characters, not {seat_id[:40]!r}")
     return seat_id

@@ -4,7 +4,8 @@ Pure: no clock, no network, no chance of its own. Time is an `Instant` handed in
 every change a changed copy. Knows nothing of requests and nonces; that is `_session.py`.
 
 The rules it keeps
-- Belief in a seat ends at the sending of the attempt that got the lease + (`exp` − `iat`), whatever the clocks' dates are.
+- Belief in a seat ends at the first sending of the call that got the lease + (`exp` − `iat`), whatever the clocks' dates are.
+  An answer to a repeated call may have been decided at its first sending, and held back since.
 - A lease is refreshed at a jittered third, so that there are two more thirds to be unlucky in.
 - A failed attempt is repeated with full jitter, within a budget; after that only now and then, so that a thousand programs
   don't drown a server that comes back.
@@ -31,7 +32,7 @@ LONGEST_PATIENCE: Final = 900.0  # seconds between attempts once the budget is s
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A verified lease: the token, when the attempt that got it was sent, and for how many seconds from then it holds."""
+    """A verified lease: the token, when the call that got it was first sent, and for how many seconds from then it holds."""
 
     token: str
     sent_at: Instant
@@ -40,6 +41,13 @@ class Lease:
     def left(self, now: Instant) -> float:
         """Give the seconds left; negative once it has ended."""
         return self.length - now.since(self.sent_at)
+
+    def or_longer(self, earlier: "Lease", now: Instant) -> "Lease":
+        """Give this lease, to hold as long as an earlier one of the same life does: a place counts until its last lease ends.
+
+        A lease that came late, to a repeated call, may seem to end before the one that it prolongs.
+        """
+        return self if self.left(now) >= earlier.left(now) else replace(earlier, token=self.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +135,13 @@ def with_lease(holding: Holding, lease: Lease) -> Holding:
 
 
 def failed(holding: Holding, now: Instant, *, draw: float, retry_after: float = 0.0) -> Holding:
-    """Give the seat after an attempt that brought nothing; `retry_after` is what the server asked for, in seconds."""
-    failures = holding.failures + 1
-    pause = max(_pause(holding.lease.length, failures, draw), retry_after)
-    return replace(holding, failures=failures, due=Due(now, pause))
+    """Give the seat after an attempt that brought nothing; `retry_after` is what the server asked for, in seconds.
+
+    It is granted as far as the lease allows: a server, or whoever poses as one, may ask for peace but not for the seat.
+    """
+    failures, left = holding.failures + 1, holding.lease.left(now)
+    peace = min(retry_after, left / 3 if left > 0 else LONGEST_PATIENCE)
+    return replace(holding, failures=failures, due=Due(now, max(_pause(holding.lease.length, failures, draw), peace)))
 
 
 def gone(holding: Holding, now: Instant) -> Holding:

@@ -6,9 +6,10 @@ run (`_client.py`, `_async_client.py`), so there is one copy of the logic. When 
 The rules it keeps (contract, "Rules of the seat")
 - One call at a time; the exact call, nonce and body, is stored before it is sent, and only a decision of the server makes
   us forget it. A lost answer is asked for again with the same nonce and the same body (1, 2, 6).
-- Every call that grants sends a fresh `clientNonce`. A lease is believed if the pinned root certified its key, it names our
-  tenant, product, seat and that nonce, and its sequence did not fall; from the moment that attempt was sent (7, 8).
+- Every call that grants sends a fresh `clientNonce`. What makes a lease believed is `_belief.py`'s to say; it is believed from
+  the moment its call was first sent, for the first answer may be a recording by the time it is delivered (7, 8).
 - It never starts on a stored lease. It sends it along as `lastLease`, with the stored token, to get its own seat back (3, 8).
+  Nor does it start on the answer to an activate sent earlier: it asks once more, with a fresh nonce.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,6 @@ from msgspec import Struct, json, structs
 from seatkeeper import _seat
 from seatkeeper._belief import Belief
 from seatkeeper._calls import Calls
-from seatkeeper._clock import Instant
 from seatkeeper._identity import Identity
 from seatkeeper._seat import Attempt, Holding, Lease, State
 from seatkeeper._settings import Settings
@@ -28,6 +28,7 @@ from seatkeeper._storage import Memory
 from seatkeeper._talk import BRISK, PATIENT, Pause, Runtime, Talk
 from seatkeeper._wire import Answered, Call, Kind, Outgoing, Reply, Unreachable, is_final, problem_in, read_answer, unanswered
 from seatkeeper.errors import (
+    NoFeature,
     NoSeat,
     NotAuthorized,
     Refused,
@@ -37,6 +38,7 @@ from seatkeeper.errors import (
     SeatTakenOver,
     ServerProblem,
     ServerUnreachable,
+    UntrustedServer,
 )
 from seatkeeper.protocol.documents import (
     ActivateAnswer,
@@ -47,6 +49,7 @@ from seatkeeper.protocol.documents import (
     LeaseClaims,
     RefreshAnswer,
 )
+from seatkeeper.protocol.envelopes import public_key_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -67,7 +70,7 @@ class Session:
         *,
         features: Mapping[str, int],
         runtime: Runtime,
-        device: "Ed25519PrivateKey | None" = None,
+        device: "Ed25519PrivateKey",
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -76,7 +79,12 @@ class Session:
         self._memory = memory
         self._calls = Calls(settings, identity, runtime, device)
         self._runtime = runtime
-        self._belief = Belief(settings, identity.seat_id, memory.kept.last_lease)
+        self._belief = Belief(
+            settings,
+            seat_id=identity.seat_id,
+            device_key=public_key_text(device.public_key()),
+            stored_lease=memory.kept.last_lease,
+        )
         self._drawn = dict(features)  # what a new activation has to ask for
         self._unclaimed: dict[tuple[Kind, str, int], Document] = {}  # answers that came after their caller had given up
         self._doubtful: set[str] = set()  # servers that may have seen a call and did not answer
@@ -109,11 +117,8 @@ class Session:
     def activate(self) -> Talk[None]:
         """Take the seat, or take our own back with the token of an earlier life; a full server passes us to the next."""
         asked = self._memory.kept.pending
-        if (
-            (yield from self._settle_pending()) == "activate"
-            and asked is not None
-            and self._calls.asks_the_same(asked, self._drawn)
-        ):
+        is_wanted = asked is not None and self._calls.asks_the_same(asked, self._drawn)
+        if (yield from self._settle_pending()) == "activate" and is_wanted and (yield from self._is_confirmed()):
             return
         call, refusal = self._calls.activate(self._memory.kept, self._drawn), None
         servers: Sequence[str] = self._servers()
@@ -131,20 +136,31 @@ class Session:
                 self._keep(access_token=None, nonce=None)  # a token of another server, or of a time before
                 call = self._calls.activate(self._memory.kept, self._drawn)
             else:
+                if self.state() == "lost":  # the answer came after a search longer than the lease
+                    yield from self.refresh()
                 return
         if refusal is not None:
             raise refusal
 
+    def _is_confirmed(self) -> Talk[bool]:
+        """Ask whether the seat still is ours that an earlier activate got: its answer may have been held back for long."""
+        try:
+            yield from self.refresh()
+        except (Refused, NotAuthorized, SeatLost):
+            return False
+        return True
+
     def refresh(self) -> Talk[None]:
-        """Keep the seat. If a refresh is still unanswered, asking for its answer is the refresh."""
-        if (yield from self._settle_pending()) == "refresh":
-            return
+        """Keep the seat. An answer that was still due tells how things stand, but it may be old: it is no refresh."""
+        yield from self._settle_pending()
         yield from self._ask(self._calls.refresh(self._memory.kept))
 
     def checkout(self, key: str, amount: int) -> Talk[FeatureAnswer]:
         """Draw an amount of a feature."""
         answer = yield from self._once("checkout", key, amount)
         assert isinstance(answer, FeatureAnswer)
+        if answer.type == "bool":
+            raise NoFeature(f"{key} is a switch and can't be drawn: look for it in `features`, and report it with `use`")
         if answer.type == "elementPool":
             self._drawn[key] = self._drawn.get(key, 0) + amount
         return answer
@@ -174,7 +190,7 @@ class Session:
         if token is None:
             return
         try:
-            yield from self._ask(self._calls.deactivate(token), self._servers()[:1], timeout=BRISK)
+            yield from self._ask(self._calls.deactivate(token, self.claims), self._servers()[:1], timeout=BRISK)
         except (ServerUnreachable, ServerProblem):
             return
         except SeatkeeperError:
@@ -244,7 +260,8 @@ class Session:
         try:
             yield from self.refresh()
         except SeatkeeperError as error:
-            self._trouble(self._after(error, holding) or self._failed(holding, error), error)
+            now_held = self.holding or holding  # settling what was pending may have changed it
+            self._trouble(self._after(error, now_held) or self._failed(now_held, error), error)
 
     def _after(self, error: SeatkeeperError, holding: Holding) -> Holding | None:
         """Give what an error makes of the seat, if it says anything about the seat and not just about the call."""
@@ -265,7 +282,7 @@ class Session:
         except (Refused, NotAuthorized, SeatLost) as error:
             self._trouble(_seat.lost(holding), error)
         except SeatkeeperError as error:
-            self._trouble(self._failed(holding, error), error)
+            self._trouble(self._failed(self.holding or holding, error), error)
 
     def _failed(self, holding: Holding, error: SeatkeeperError) -> Holding:
         return _seat.failed(holding, self._runtime.now(), draw=self._runtime.draw(), retry_after=error.retry_after)
@@ -300,10 +317,11 @@ class Session:
     def _settle_pending(self) -> Talk[Kind | None]:
         """Ask again, word for word, for the answer that got lost; only then is it known how things stand.
 
-        A pending call about a seat of an earlier life (all but activate) is moot: activating starts a new conversation.
+        A pending call about a seat of an earlier life (all but activate) is moot: activating starts a new conversation. So is
+        one by a device key that is no more.
         """
         pending = self._memory.kept.pending
-        if pending is None or (self.holding is None and pending.kind != "activate"):
+        if pending is None or (self.holding is None and not self._calls.is_our_activate(pending)):
             return None
         try:
             answer = yield from self._ask(pending)
@@ -327,18 +345,17 @@ class Session:
         """
         if call.kind not in {"entitlement", "deactivate"}:
             self._keep(pending=call)
-        server, sent_at, reply = yield from self._send(call, servers or self._servers(), timeout)
+        server, reply = yield from self._send(call, servers or self._servers(), timeout)
         if not reply.is_success:
             raise self._problem(call, server, reply)
-        answer = self._understand(call, server, sent_at, reply)
+        answer = self._understand(call, server, reply)
         self._keep(pending=None, nonce=reply.headers.get("n-nonce", self._memory.kept.nonce), server=server)
         return answer
 
-    def _send(self, call: Call, servers: Sequence[str], timeout: float) -> Talk[tuple[str, Instant, Reply]]:
+    def _send(self, call: Call, servers: Sequence[str], timeout: float) -> Talk[tuple[str, Reply]]:
         """Give the first reply of a server; one that may have seen the call is not passed over for another."""
         reasons = []
         for server in servers:
-            sent_at = self._runtime.now()
             try:
                 reply = yield Outgoing(server=server, call=call, timeout=timeout)
             except Unreachable as error:
@@ -349,7 +366,7 @@ class Session:
                 continue
             assert reply is not None
             if not self._is_stranger(server, call, reply):
-                return server, sent_at, reply
+                return server, reply
             reasons.append(f"{server}: does not know this seat")
         raise unanswered(servers, reasons)
 
@@ -364,24 +381,27 @@ class Session:
             self._keep(pending=None, nonce=reply.headers.get("n-nonce", self._memory.kept.nonce))
         return error
 
-    def _understand(self, call: Call, server: str, sent_at: Instant, reply: Reply) -> Document:
+    def _understand(self, call: Call, server: str, reply: Reply) -> Document:
         """Read a successful reply, verify what it grants, and let the state follow."""
         match call.kind:
             case "activate":
                 granted = self._read(server, reply, ActivateAnswer)
-                lease = self._verified(call, server, sent_at, granted.lease, granted.certificate)
-                self._drawn = _without_used_up(self._drawn, granted.activation.features)
+                lease = self._belief.lease(granted.lease, granted.certificate, call=call, server=server)
+                if self._calls.asks_the_same(call, self._drawn):
+                    self._drawn = _without_used_up(self._drawn, granted.activation.features)
                 first = self.holding is None or self.holding.step != "activate"
                 self._granted(lease, granted.access_token, second_chance=first)
                 return granted
             case "refresh":
                 kept_on = self._read(server, reply, RefreshAnswer)
-                lease = self._verified(call, server, sent_at, kept_on.lease, kept_on.certificate)
-                self._granted(lease, kept_on.access_token, second_chance=True)
+                lease = self._belief.lease(kept_on.lease, kept_on.certificate, call=call, server=server)
+                self._granted(self._prolonged(lease), kept_on.access_token, second_chance=True)
                 return kept_on
             case "checkout" | "return":
-                feature = self._read(server, reply, FeatureAnswer)
-                self._redrawn(self._verified(call, server, sent_at, feature.lease, feature.certificate))
+                feature = self._read_feature(call, server, reply)
+                counted = feature.type != "bool"  # nobody takes the server's word: a switch is refused in `checkout`
+                lease = self._belief.lease(feature.lease, feature.certificate, call=call, server=server, counted=counted)
+                self._redrawn(self._prolonged(lease))
                 return feature
             case "entitlement":
                 return self._read(server, reply, ActivationEntitlement)
@@ -392,8 +412,14 @@ class Session:
     def _read(self, server: str, reply: Reply, kind: type[Answered]) -> Answered:
         return read_answer(server, reply, kind, self._runtime.now().moment)
 
-    def _verified(self, call: Call, server: str, sent_at: Instant, lease: str | None, certificate: str | None) -> Lease:
-        return self._belief.lease(lease, certificate, nonce=call.client_nonce, sent_at=sent_at, server=server)
+    def _read_feature(self, call: Call, server: str, reply: Reply) -> FeatureAnswer:
+        answer, asked = self._read(server, reply, FeatureAnswer), json.decode(call.body, type=FeatureRequest)
+        if answer.key != asked.key:
+            raise UntrustedServer(f"the answer of {server} is about another feature than {asked.key}", server=server)
+        return answer
+
+    def _prolonged(self, lease: Lease) -> Lease:
+        return lease if self.holding is None else lease.or_longer(self.holding.lease, self._runtime.now())
 
     def _granted(self, lease: Lease, token: str, *, second_chance: bool) -> None:
         self._keep(access_token=token, last_lease=lease.token)

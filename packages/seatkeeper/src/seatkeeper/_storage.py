@@ -90,10 +90,10 @@ def memory_of(*, tenant: str, product: str, seat_id: str, folder: Path | None = 
     return Memory((folder or state_folder()) / "seats" / f"{name}.json")
 
 
-def device_key(folder: Path | None = None) -> "Ed25519PrivateKey | None":
+def device_key(folder: Path | None = None) -> "Ed25519PrivateKey":
     """Give the key by which this user's programs on this device prove themselves; made when it is first wanted.
 
-    None where it can't be kept: a proof by a key that is forgotten at once would prove nothing.
+    Where it can't be kept, it lasts as long as the process: a lease must name the device it was given to in any case.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -103,8 +103,11 @@ def device_key(folder: Path | None = None) -> "Ed25519PrivateKey | None":
             _create_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
         return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
     except (OSError, ValueError) as error:
-        log.warning("device.no-key path=%s reason=%s", path, error)
-        return None
+        log.warning("device.memory-only path=%s reason=%s", path, error)
+        return _unkept.setdefault(path, Ed25519PrivateKey.generate())
+
+
+_unkept: dict[Path, "Ed25519PrivateKey"] = {}  # keys of this process, by where they should have been kept
 
 
 def state_folder() -> Path:

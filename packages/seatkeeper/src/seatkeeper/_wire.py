@@ -11,8 +11,11 @@ from typing import Literal, Protocol, TypeVar
 from msgspec import UNSET, Struct, json
 
 from seatkeeper import errors
+from seatkeeper._clock import LONG_AGO, Instant
 from seatkeeper.errors import SeatkeeperError
+from seatkeeper.protocol.devices import RETURN_HEADER
 from seatkeeper.protocol.documents import UNREADABLE, ErrorBody
+from seatkeeper.protocol.text import visible
 
 Kind = Literal["activate", "refresh", "checkout", "return", "usage", "entitlement", "deactivate", "status"]
 
@@ -31,7 +34,10 @@ _ROUTES: dict[Kind, tuple[str, str]] = {
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One request, exactly as it will be sent, and sent again should its answer get lost."""
+    """One request, exactly as it will be sent, and sent again should its answer get lost.
+
+    `asked_at` is from just before its first sending: whenever an answer comes, it may have been decided right then.
+    """
 
     kind: Kind
     tenant_id: str
@@ -39,6 +45,8 @@ class Call(Struct, frozen=True, kw_only=True):
     token: str | None = None
     nonce: str | None = None
     client_nonce: str = ""
+    device_proof: str | None = None
+    asked_at: Instant = LONG_AGO
 
     @property
     def method(self) -> str:
@@ -57,6 +65,8 @@ class Call(Struct, frozen=True, kw_only=True):
             found["Authorization"] = f"Bearer {self.token}"
         if self.nonce is not None:
             found["N-Nonce"] = self.nonce
+        if self.device_proof is not None:
+            found[RETURN_HEADER] = self.device_proof
         return found
 
 
@@ -152,7 +162,7 @@ def problem_in(reply: Reply, *, server: str, at: datetime, product: str | None, 
         return _stranger(server, reply, at)
     kind = _BY_CODE.get(said.error_code) or _BY_STATUS.get(reply.status) or errors.ServerProblem
     denial = None if said.denial is UNSET else said.denial
-    message = said.details or said.error
+    message = visible(said.details or said.error)
     if denial is not None:
         message = errors.refusal_text(denial, product=product, server=server, at=at, contact=contact)
     return kind(
@@ -180,7 +190,8 @@ def read_answer(server: str, reply: Reply, kind: type[Answered], at: datetime) -
 
 def unanswered(servers: Sequence[str], reasons: Sequence[str]) -> errors.ServerUnreachable:
     """Give the error for a call that no server answered."""
-    return errors.ServerUnreachable("no license server answered (" + "; ".join(reasons) + ")", server=servers[0])
+    told = visible("; ".join(reasons))
+    return errors.ServerUnreachable(f"no license server answered ({told})", server=servers[0])
 
 
 def _stranger(server: str, reply: Reply, at: datetime) -> errors.ServerProblem:

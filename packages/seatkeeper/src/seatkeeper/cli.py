@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from seatkeeper import errors
+from seatkeeper.protocol.text import UNSHOWN, visible
 
 if TYPE_CHECKING:
     from seatkeeper._identity import By
@@ -87,9 +88,10 @@ def _status(options: argparse.Namespace) -> int:
 
     answer = status_of(find_settings(_given(options), trusting=False))
     if options.json:
-        print(json.encode(answer).decode())
+        print(_escaped(json.encode(answer).decode()))
     else:
-        print("\n".join(_status_lines(answer, None if options.all else HOLDERS_SHOWN)))
+        for line in _status_lines(answer, None if options.all else HOLDERS_SHOWN):
+            print(visible(line))
     return 0
 
 
@@ -100,10 +102,10 @@ def _doctor(options: argparse.Namespace) -> int:
 
     findings = examine(_given(options))
     if options.json:
-        print(json.encode(findings).decode())
+        print(_escaped(json.encode(findings).decode()))
     else:
         for finding in findings:
-            print(_printable(finding.line()))
+            print(_on_this_console(visible(finding.line())))
     return next((finding.exit_code for finding in findings if finding.ok is False), 0)
 
 
@@ -212,7 +214,14 @@ def _feature(text: str) -> tuple[str, int]:
     return key, int(amount or "1")
 
 
-def _printable(text: str) -> str:
+def _escaped(document: str) -> str:
+    """Write what a terminal would not show, or obey, as escapes of JSON's own."""
+    from json import dumps
+
+    return UNSHOWN.sub(lambda found: dumps(found[0])[1:-1], document)
+
+
+def _on_this_console(text: str) -> str:
     """Replace what an old console can't show."""
     encoding = sys.stdout.encoding or "ascii"
     return (

@@ -23,6 +23,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from seatkeeper.protocol.text import visible
+
 if TYPE_CHECKING:
     from seatkeeper.protocol.documents import Denial, SeatHolder
 
@@ -131,7 +133,7 @@ def refusal_text(
     if contact:
         lines.append(f"Ask: {contact}")
     lines.append(_footer(denial, server, at))
-    return "\n".join(lines)
+    return "\n".join(visible(line) for line in lines)
 
 
 def _headline(denial: Denial, product: str | None) -> str:

@@ -159,7 +159,7 @@ class FakeServer:
     def take_back(self, seat_id: str) -> None:
         """Take a seat back, as an administrator would; it counts until its lease ends."""
         with self._lock:
-            self._pool.end(self._pool.places[seat_id], "taken back")
+            self._pool.take_back(self._pool.places[seat_id])
 
     def lose_next_answer(self, count: int = 1) -> None:
         """Decide the next requests, then break the connection instead of answering."""

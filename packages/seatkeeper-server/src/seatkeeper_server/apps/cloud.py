@@ -28,7 +28,8 @@ from seatkeeper_server.http.application import Application, application
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.identity import Failures
 from seatkeeper_server.http.licensing import Front
-from seatkeeper_server.http.metrics import Metrics, PoolUse
+from seatkeeper_server.http.metrics import Metrics, PoolUse, Readers
+from seatkeeper_server.http.tenants import Tenants
 from seatkeeper_server.keys import Keyring, TenantKeys
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service import reporting
@@ -99,7 +100,7 @@ def build(settings: Settings) -> Iterator[Cloud]:
         opened.enter_context(chores.being_done())
 
         reports = _Reports(opened.enter_context(closing(Reader(settings.database_path))), clock.now)
-        metrics = Metrics(reports.pool_uses, most_pools=settings.metrics_pools)
+        metrics = Metrics(reports.pool_uses, most_pools=settings.metrics_pools, readers=_readers(settings))
         chance = Chance()
         desk = Desk(
             store,
@@ -113,9 +114,11 @@ def build(settings: Settings) -> Iterator[Cloud]:
         desk.open()
         opened.callback(desk.close)
 
+        tenants = opened.enter_context(closing(Tenants(keyring)))
         front = Front(
             desk=desk,
             keyring=keyring,
+            tenants=tenants,
             entitlements=reports.entitlement,
             failures=Failures(settings.failures_per_minute),
             metrics=metrics,
@@ -197,6 +200,11 @@ def _seal_key(settings: Settings, store: SqliteStore) -> SealKey:
     for rows in tenants:
         TenantKeys(rows, seal)
     return seal
+
+
+def _readers(settings: Settings) -> Readers:
+    token = settings.metrics_token
+    return Readers(everybody=settings.metrics_open, token=None if token is None else token.get_secret_value())
 
 
 @dataclass(frozen=True, slots=True)

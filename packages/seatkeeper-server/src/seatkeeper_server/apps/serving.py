@@ -18,12 +18,14 @@ from typing import Any, Final
 
 import structlog
 import uvicorn
+from structlog.typing import EventDict, WrappedLogger
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from seatkeeper.protocol.text import visible
 from seatkeeper_server.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 * 1024  # of one request's line and headers; ours have about 500
-HEAD_WITHIN: Final = 10.0  # seconds; how long a client may take over one request's head, give or take as much again
+PATIENCE: Final = 10.0  # seconds; how long a client may leave us waiting for one and the same thing, or up to twice as long
 BACKLOG: Final = 2048
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -155,21 +157,23 @@ def _config(app: Any, settings: Settings, tls: ssl.SSLContext | None, protocol: 
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, with a bound on how large and how slow the head of a request may be.
+    """uvicorn's HTTP/1.1, with bounds on how large a request's head may be and on how long a client is waited for.
 
-    Its parser keeps whatever headers arrive, for as long as they arrive; a hundred patient clients could fill the memory or
-    hold every connection. Bodies are bounded by the application.
+    Its parser keeps whatever headers arrive, for as long as they arrive; and a connection that neither asks nor reads is kept
+    as long as it likes. A hundred patient clients could fill the memory or hold every connection. How large a body may be, and
+    a first answer to one that is slow, is the application's.
     """
 
     _in_head = True  # a head is awaited or arriving
+    _whole = False  # the last request has arrived to its end
     _head_bytes = 0
-    _heads = 0
+    _steps = 0  # heads and bodies that have arrived
     _patience: TimerHandle | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin to count."""
         super().connection_made(transport)  # type: ignore[arg-type]  # it is a stream's
-        self._patience = self.loop.call_later(HEAD_WITHIN, self._lose_patience, 0)
+        self._patience = self.loop.call_later(PATIENCE, self._lose_patience, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting."""
@@ -187,7 +191,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._in_head = True
+        self._in_head, self._whole = True, False
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -195,16 +199,35 @@ class BoundedHttp(HttpToolsProtocol):
         self._count_head()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._count_body()
+        super().on_message_complete()
+
+    def _count_body(self) -> None:
+        self._whole = True
+        self._steps += 1
+
     def _count_head(self) -> None:
         self._in_head, self._head_bytes = False, 0
-        self._heads += 1
+        self._steps += 1
 
-    def _lose_patience(self, heads_before: int) -> None:
-        """Close a connection that has been at one and the same head since last time."""
-        if self._in_head and self._heads == heads_before:
-            self.transport.close()
+    def _lose_patience(self, steps_before: int) -> None:
+        """End a connection whose client owes us the same as last time."""
+        if self._steps == steps_before and self._client_owes():
+            self.transport.abort()  # to close it would wait for a client that reads nothing
             return
-        self._patience = self.loop.call_later(HEAD_WITHIN, self._lose_patience, self._heads)
+        self._patience = self.loop.call_later(PATIENCE, self._lose_patience, self._steps)
+
+    def _client_owes(self) -> bool:
+        """Tell whether it is the client's turn: to read, to ask, or to send what it announced. Idle ones have a timer."""
+        if self.flow.write_paused:
+            return True
+        if self.pipeline:
+            return False
+        if self.cycle is not None and not self.cycle.response_complete:
+            return not (self._whole or self._in_head)  # the rest of a body; a head that has begun is the next request's
+        return self._in_head or self.timeout_keep_alive_task is None
 
 
 def log_to_stderr(level: str) -> None:
@@ -213,14 +236,21 @@ def log_to_stderr(level: str) -> None:
     logging.basicConfig(
         level=max(number, logging.INFO), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    renderers: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    for_programs: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    # Not the renderer's own way to show errors, which prints local variables too: codes and tokens are among them.
+    for_terminals: list[Any] = [_made_visible, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([structlog.dev.ConsoleRenderer()] if sys.stderr.isatty() else renderers),
+            *(for_terminals if sys.stderr.isatty() else for_programs),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _made_visible(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Escape what a client sent and a terminal would obey; JSON does so by itself."""
+    return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -78,6 +78,7 @@ class ShortcutHttp(BoundedHttp):
             super().on_message_complete()
             return
         body, self._collected = self._collected, None
+        self._count_body()
         self._begin(body)
 
     def _begin(self, body: bytes) -> None:

@@ -38,8 +38,16 @@ def end_with(error: Exception) -> int:
     code = _exit_code(error)
     if code is None:
         raise error
-    print(f"seatkeeper: {error}", file=sys.stderr)
+    _say_on_stderr(f"seatkeeper: {error}")
     return code
+
+
+def _say_on_stderr(text: str) -> None:
+    """Print what may name what others sent; imported late, as below."""
+    from seatkeeper.protocol.text import visible
+
+    for line in text.split("\n"):
+        print(visible(line), file=sys.stderr)
 
 
 def _exit_code(error: Exception) -> int | None:

@@ -1,20 +1,34 @@
-"""How verbs print: JSON for programs, tables on a terminal, plain columns into a pipe. Moments for people are local time."""
+"""How verbs print: JSON for programs, tables on a terminal, plain columns into a pipe. Moments for people are local time.
+
+Whatever a verb shows may have come from anybody who can reach the server. So nothing is printed but through here, where what
+a terminal would obey is escaped.
+"""
 
 import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from seatkeeper.protocol.text import UNSHOWN, visible
+
 NOTHING = "-"
 
 
+def say(*lines: str, flush: bool = False) -> None:
+    """Print lines for people."""
+    for line in lines:
+        print(visible(line), flush=flush)
+
+
 def print_json(value: object, *, line: bool = False) -> None:
-    """Print a value as JSON: indented, or on one line."""
-    print(json.dumps(value, indent=None if line else 2, ensure_ascii=False), flush=line)
+    """Print a value as JSON: indented, or on one line. Letters of any script stand as they are."""
+    for text in json.dumps(value, indent=None if line else 2, ensure_ascii=False).split("\n"):
+        print(UNSHOWN.sub(lambda found: json.dumps(found[0])[1:-1], text), flush=line)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), whole: str = "") -> None:
     """Print rows under columns. Those in `right` are numbers; `whole` is one to be copied from, never broken into lines."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, rows, right, whole)
         return

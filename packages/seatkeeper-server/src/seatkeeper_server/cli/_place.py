@@ -2,14 +2,16 @@
 
 Whoever only asks reads a snapshot and holds nobody up; whoever changes something does it in a short transaction. `now` is the
 server's time while one serves, and stands still while none does (`timekeeping.clerk_now`), so that a verb never ends a lease
-that nobody could refresh.
+that nobody could refresh. Data of an older schema is brought up to date by who has the directory to himself: beside an older
+server that still serves it a verb changes nothing.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,8 +22,13 @@ from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service.timekeeping import clerk_now
 from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.catalogue import Catalogue
+from seatkeeper_server.store.health import is_behind
+from seatkeeper_server.store.locking import DirectoryInUse, DirectoryLock
 from seatkeeper_server.store.sqlite import SqliteStore
 from seatkeeper_server.store.vault import KeyVault
+
+UPDATED_WITHIN = timedelta(seconds=3)  # how long a server that has just been started may take to bring its data up to date
+LOOK_EVERY = 0.05  # seconds
 
 Result = TypeVar("Result")
 
@@ -83,7 +90,8 @@ def opened(data: Path | None, *, create: bool = False) -> Iterator[Place]:
     """Open the data directory; `create` makes one that isn't there.
 
     Raises:
-        Unusable: there is none, or it can't be made.
+        Unusable: there is none, it can't be made, or an older server is serving it.
+        SchemaTooNew: it was written by newer code.
     """
     with wrong_values_told():
         settings = Settings() if data is None else Settings(data=data)
@@ -98,13 +106,30 @@ def opened(data: Path | None, *, create: bool = False) -> Iterator[Place]:
     store, reader = SqliteStore(path), Reader(path)
     try:
         now = datetime.now(UTC)
-        store.migrate(now)
+        _bring_up_to_date(settings, store, now)
         if create:
             store.found(ids.make_id(ids.DATABASE, os.urandom(ids.RANDOM_BYTES)), now)
         yield Place(settings, store, reader)
     finally:
         reader.close()
         store.close()
+
+
+def _bring_up_to_date(settings: Settings, store: SqliteStore, now: datetime) -> None:
+    """Apply the steps that the schema lacks. Who has the directory meanwhile is a server that does so too, or an older one."""
+    deadline = time.monotonic() + UPDATED_WITHIN.total_seconds()
+    while is_behind(store):
+        try:
+            with DirectoryLock(settings.data):
+                store.migrate(now)
+        except DirectoryInUse as error:
+            if time.monotonic() >= deadline:
+                raise Unusable(
+                    f"the data in {settings.data} is older than this Seatkeeper, and an older server is serving it: stop that"
+                    " server and start it with this version, which brings the data up to date"
+                ) from error
+            time.sleep(LOOK_EVERY)
+    store.migrate(now)  # a new database gets its tables; one of newer code is refused
 
 
 def _make(directory: Path) -> None:

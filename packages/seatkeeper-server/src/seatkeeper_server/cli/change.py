@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
 from seatkeeper_server.cli._options import Data, EntitlementId, Json
-from seatkeeper_server.cli._output import day, json_moment, number, print_json
+from seatkeeper_server.cli._output import day, json_moment, number, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.catalogue import read_end
 from seatkeeper_server.service import selling
@@ -35,7 +35,7 @@ def change(
     if json:
         print_json(_as_data(changed))
     elif changed.going:
-        print(
+        say(
             f"{changed.entitlement_id}: seats {number(changed.seats)}, until {day(changed.until)}; holders to go:"
             f" {changed.going}, each at its next refresh (its place counts until its lease has ended)"
         )

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import DONE, REFUSED
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import print_json
+from seatkeeper_server.cli._output import print_json, say
 from seatkeeper_server.cli._place import Place, opened
 from seatkeeper_server.service.timekeeping import set_clock_back
 from seatkeeper_server.store.locking import DirectoryLock
@@ -29,12 +29,12 @@ def clock(
     if json:
         print_json({"behindSeconds": behind.total_seconds(), "setBack": set_back})
     elif set_back:
-        print(f"The recorded time was set back by {behind}; every lease moved with it.")
+        say(f"The recorded time was set back by {behind}; every lease moved with it.")
     elif behind:
-        print(f"This machine's clock is {behind} behind what was recorded.")
-        print("Set it right first. If the recorded time was wrong: stop the server, then seatkeeper clock --set-back")
+        say(f"This machine's clock is {behind} behind what was recorded.")
+        say("Set it right first. If the recorded time was wrong: stop the server, then seatkeeper clock --set-back")
     else:
-        print("This machine's clock is not behind what was recorded.")
+        say("This machine's clock is not behind what was recorded.")
     return REFUSED if behind and not set_back else DONE
 
 

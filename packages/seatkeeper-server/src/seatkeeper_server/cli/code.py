@@ -1,7 +1,7 @@
 """`seatkeeper code show`: the only way to read an activation code again, and never a secret one."""
 
 from seatkeeper_server.cli._options import Data, EntitlementId, Json
-from seatkeeper_server.cli._output import print_json
+from seatkeeper_server.cli._output import print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.service import selling
 
@@ -13,4 +13,4 @@ def show(entitlement: EntitlementId, /, *, data: Data = None, json: Json = False
     if json:
         print_json({"entitlementId": bought.entitlement_id, "activationCodes": codes})
     else:
-        print("\n".join(codes))
+        say(*codes)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seatkeeper_server.cli._failures import DONE, REFUSED
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import clock, day, print_json, print_table
+from seatkeeper_server.cli._output import clock, day, print_json, print_table, say
 from seatkeeper_server.cli._place import Desk, Place, opened
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
 from seatkeeper_server.keys import CURRENT, SIGNING, TenantKeys
@@ -45,7 +45,7 @@ def doctor(*, data: Data = None, json: Json = False) -> int:
         print_table(("subject", "state", "seen"), [[one.subject, one.state, one.seen] for one in found])
         for one in found:
             if one.todo:
-                print(f"{one.subject}: {one.todo}")
+                say(f"{one.subject}: {one.todo}")
     return REFUSED if any(one.state == FAILED for one in found) else DONE
 
 

@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import clock, json_moment, print_json
+from seatkeeper_server.cli._output import clock, json_moment, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.intervals import read_interval
 from seatkeeper_server.service import administering
@@ -32,10 +32,10 @@ def free(
     if json:
         print_json(_as_data(freed))
     else:
-        print(_as_text(freed))
+        say(*_as_lines(freed))
 
 
-def _as_text(freed: FreedSeat) -> str:
+def _as_lines(freed: FreedSeat) -> list[str]:
     said = []
     if freed.activation_id and freed.counts_until:
         said.append(
@@ -46,7 +46,7 @@ def _as_text(freed: FreedSeat) -> str:
         said.append(f"taken back from {freed.holder}; the place is free, and over-used until its program notices")
     if freed.blocked_until:
         said.append(f"{freed.holder} is refused until {clock(freed.blocked_until)}")
-    return "\n".join(said)
+    return said
 
 
 def _as_data(freed: FreedSeat) -> dict[str, object]:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import clock, json_moment, print_json
+from seatkeeper_server.cli._output import clock, json_moment, print_json, say
 from seatkeeper_server.cli._place import Place, opened
 from seatkeeper_server.cli._words import name_of, sentence
 from seatkeeper_server.domain.intervals import read_interval
@@ -49,7 +49,7 @@ def log(
             if json:
                 print_json(as_data(row), line=True)
             else:
-                print(as_text(row), flush=follow)
+                say(as_text(row), flush=follow)
 
 
 def _followed(place: Place, wanted: LogFilter) -> Iterator[LogRow]:

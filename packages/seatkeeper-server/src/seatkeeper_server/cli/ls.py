@@ -1,7 +1,7 @@
 """`seatkeeper ls`: what was sold, a line each."""
 
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import day, json_moment, number, print_json, print_table
+from seatkeeper_server.cli._output import day, json_moment, number, print_json, print_table, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.service import reporting
 from seatkeeper_server.service.reporting import Overview
@@ -14,7 +14,7 @@ def ls(*, data: Data = None, json: Json = False) -> None:
     if json:
         print_json([as_data(one) for one in found])
     elif not found:
-        print("Nothing has been sold yet: see `seatkeeper sell --help`.")
+        say("Nothing has been sold yet: see `seatkeeper sell --help`.")
     else:
         columns = ("entitlement", "customer", "product", "seats", "used", "status", "end")
         print_table(columns, [_row(one) for one in found], right=("seats", "used"), whole="entitlement")

@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import NOTHING, amounts, clock, day, json_moment, number, print_json, print_table
+from seatkeeper_server.cli._output import NOTHING, amounts, clock, day, json_moment, number, print_json, print_table, say
 from seatkeeper_server.cli._place import Desk, opened
 from seatkeeper_server.cli.ls import as_data as overview_data
 from seatkeeper_server.domain.admission import Tally
@@ -28,10 +28,10 @@ def seats(
         print_json([_as_data(one) for one in found])
         return
     if not found:
-        print("Nothing has been sold yet: see `seatkeeper sell --help`.")
+        say("Nothing has been sold yet: see `seatkeeper sell --help`.")
     for at, one in enumerate(found):
         if at:
-            print()
+            say("")
         _print_one(one)
 
 
@@ -43,10 +43,10 @@ def _occupations(desk: Desk, entitlement: str | None) -> list[Occupation]:
 
 def _print_one(one: Occupation) -> None:
     overview, bought = one.overview, one.overview.bought
-    print(
+    say(
         f"{bought.customer}: {bought.product} ({bought.entitlement_id}), {overview.standing.value}, end {day(overview.ends_at)}"
     )
-    print(
+    say(
         f"seats: {number(overview.seats)} bought, {one.held} held, {one.lent} lent, {number(overview.free)} free"
         + "".join(f"; {_feature_text(tally)}" for tally in one.features)
     )

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import Mistyped, wrong_values_told
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import day, print_json
+from seatkeeper_server.cli._output import day, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.catalogue import (
     DEFAULT_VENDOR,
@@ -80,9 +80,9 @@ def sell(
     if json:
         print_json(as_data(sold))
     elif env:
-        print(as_environment(sold, os.environ.get("SEATKEEPER_SERVER") or _server_beside(place.settings)))
+        say(*as_environment(sold, os.environ.get("SEATKEEPER_SERVER") or _server_beside(place.settings)))
     else:
-        print(as_text(sold))
+        say(*as_text(sold))
 
 
 def _server_beside(settings: Settings) -> str:
@@ -112,7 +112,7 @@ def as_data(sold: Sold) -> dict[str, str]:
     }
 
 
-def as_environment(sold: Sold, server: str) -> str:
+def as_environment(sold: Sold, server: str) -> list[str]:
     """Give lines for a POSIX shell: what `seat run` and the SDK read."""
     called = re.sub(r"[^\x20-\x7e]", "?", f"{sold.customer}: {sold.seats} x {sold.product}, until {day(sold.ends_at)}")
     settings = {
@@ -124,16 +124,16 @@ def as_environment(sold: Sold, server: str) -> str:
         "PUBLIC_KEY": sold.public_key,
     }
     lines = [f"export SEATKEEPER_{name}={shlex.quote(value)}" for name, value in settings.items()]
-    return "\n".join([f"# {called}", *lines])
+    return [f"# {called}", *lines]
 
 
-def as_text(sold: Sold) -> str:
+def as_text(sold: Sold) -> list[str]:
     """Give what a person wants to see."""
-    return "\n".join([
+    return [
         f"{sold.customer} bought {sold.seats} x {sold.product}, until {day(sold.ends_at)}",
         f"tenant           {sold.tenant_id}  ({sold.tenant})",
         f"product          {sold.product_id}",
         f"entitlement      {sold.entitlement_id}",
         f"activation code  {sold.code}",
         f"public key       {sold.public_key}",
-    ])  # fmt: skip
+    ]

@@ -2,7 +2,7 @@
 
 from seatkeeper_server.cli._failures import DONE, REFUSED
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import print_json
+from seatkeeper_server.cli._output import print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.service import verifying
 from seatkeeper_server.service.verifying import Break, Verified
@@ -16,9 +16,9 @@ def verify(*, data: Data = None, json: Json = False) -> int:
         print_json(_as_data(found))
     else:
         for one in found.breaks:
-            print(_as_text(one))
+            say(_as_text(one))
         verdict = "everything fits" if found.holds else f"{len(found.breaks)} places where it does not fit"
-        print(f"{found.chains} chains, {found.facts} facts, {found.counters} counters: {verdict}")
+        say(f"{found.chains} chains, {found.facts} facts, {found.counters} counters: {verdict}")
     return DONE if found.holds else REFUSED
 
 

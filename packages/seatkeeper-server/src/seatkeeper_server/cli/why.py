@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import clock, json_moment, number, print_json
+from seatkeeper_server.cli._output import clock, json_moment, number, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.cli._words import name_of
 from seatkeeper_server.service import explaining
@@ -36,7 +36,7 @@ def why(
     if json:
         print_json(_as_data(found))
     else:
-        print("\n".join(_lines(found)))
+        say(*_lines(found))
 
 
 def _lines(found: Explanation) -> list[str]:

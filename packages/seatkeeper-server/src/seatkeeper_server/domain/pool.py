@@ -185,11 +185,12 @@ def _activate(pool: Pool, ask: Activate, now: datetime) -> Decision:
 def _is_its_own(pool: Pool, own: Holding, ask: Activate, now: datetime) -> bool:
     """Nobody else can believe in this place: the token proves it, its holder returned it, or its lease is long over.
 
-    On a long lease the token alone may be a copy; there the device proves itself too.
+    The token alone may be a copy, or in a proxy's hands while the program goes on: the device that a place was given to
+    proves itself too, and on a long lease there has to be one.
     """
     if ask.proof is not None and ask.proof == own.generation:
         is_long = pool.terms.lease > LONG_LEASE or own.expires_at - now > LONG_LEASE
-        return not is_long or (ask.device is not None and ask.device == own.device)
+        return not is_long if own.device is None else ask.device == own.device
     if own.state is State.RETURNED:
         return True
     return own.free_at is None and own.state is State.HELD and own.expires_at + pool.terms.margin <= now

@@ -1,7 +1,9 @@
 """Who asks: access tokens, activation codes, idempotency keys, addresses. Everything is checked here before the desk is asked.
 
-What is unknown is unknown alike: whether it is the tenant, the product or the code that is wrong can be seen neither in the
-answer nor in the time it takes.
+What is unknown is unknown alike: whether it is the tenant, the product or the code that is wrong can't be seen in the answer.
+In time, a wrong product and a wrong code go the same way. An unknown tenant's code is hashed and the desk asked as well; what
+remains is that a failure at a tenant that exists is written down, which takes a millisecond or so, and that one that doesn't
+is looked up first. So time may tell that a tenant exists, as its public keys tell anybody (GET /.well-known/seatkeeper/keys).
 """
 
 import re
@@ -9,6 +11,7 @@ from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from math import ceil
+from string import ascii_uppercase, digits
 from time import time
 from typing import Final, Protocol
 
@@ -20,13 +23,15 @@ from seatkeeper.protocol import codes
 from seatkeeper.protocol.documents import CodeCredentials, Credentials
 from seatkeeper_server.http.messages import Request
 from seatkeeper_server.http.problems import ProblemError, reject_field
-from seatkeeper_server.keys import Keyring, TenantKeys
+from seatkeeper_server.http.tenants import Tenants
+from seatkeeper_server.keys import TenantKeys
 from seatkeeper_server.service.calls import Key, TokenClaims
 
-MAX_TENANT: Final = 64  # characters of an id
 MAX_TOKEN: Final = 256  # characters; ours have about 75
 HINT_FROM: Final = 12  # characters a code must have before its last four are no longer most of it
 
+_TENANT: Final = re.compile(r"[!-~]{1,64}\Z")  # what can be an id; it is logged, so it must not speak to a terminal
+_IN_HINTS: Final = frozenset(digits + ascii_uppercase)
 _IDEMPOTENCY_KEY: Final = re.compile(r"[A-Za-z0-9_-]{22,200}\Z")  # 128 random bits in base64url; a UUID is longer
 
 
@@ -51,9 +56,14 @@ def tenant_of(request: Request) -> str:
         ProblemError: the header is missing, or can't be a tenant's id.
     """
     tenant_id = request.tenant_id
-    if not tenant_id or len(tenant_id) > MAX_TENANT:
+    if tenant_id is None or not is_tenant_id(tenant_id):
         raise ProblemError("credentials.unknown", "The header N-TenantId is missing or is not a tenant's id.")
     return tenant_id
+
+
+def is_tenant_id(text: str) -> bool:
+    """Tell whether this can be a tenant's id: 1 to 64 visible ASCII characters."""
+    return _TENANT.match(text) is not None
 
 
 def code_of(document: Credentialed) -> str | None:
@@ -71,19 +81,24 @@ def code_of(document: Credentialed) -> str | None:
 
 
 def hint_of(code: str) -> str:
-    """Give the part of a code that facts and logs may show: the last four characters, nothing of a short one."""
+    """Give the part of a code that facts and logs may show: the last four characters, if they are digits or plain letters.
+
+    Nothing of a short one; and what anybody may send with any tenant's id must not speak to the terminal it is printed on.
+    """
     plain = codes.canonical(code)
-    return plain[-4:] if len(plain) >= HINT_FROM else ""
+    hint = plain[-4:]
+    return hint if len(plain) >= HINT_FROM and _IN_HINTS.issuperset(hint) else ""
 
 
-def holder_of(request: Request, keyring: Keyring) -> tuple[TenantKeys, TokenClaims]:
+async def holder_of(request: Request, tenants: Tenants) -> tuple[TenantKeys, TokenClaims]:
     """Give the seat's holder that a request's access token proves, before any database work.
 
     Raises:
         ProblemError: `token.invalid`.
+        Overloaded, StorageUnavailable: the tenant can't be looked up now.
     """
-    keys = keyring.tenant(request.tenant_id) if request.tenant_id and len(request.tenant_id) <= MAX_TENANT else None
-    token = _bearer(request)
+    tenant_id, token = request.tenant_id, bearer_of(request)
+    keys = await tenants.keys(tenant_id) if tenant_id is not None and token is not None and is_tenant_id(tenant_id) else None
     claims = keys.read_token(token) if keys is not None and token is not None else None
     if keys is None or claims is None:
         raise ProblemError("token.invalid")
@@ -92,11 +107,12 @@ def holder_of(request: Request, keyring: Keyring) -> tuple[TenantKeys, TokenClai
 
 def earlier_life(request: Request, keys: TenantKeys | None) -> TokenClaims | None:
     """Give what the token of an earlier life proves; an activation may show one, and one that isn't ours proves nothing."""
-    token = _bearer(request)
+    token = bearer_of(request)
     return keys.read_token(token) if keys is not None and token is not None else None
 
 
-def _bearer(request: Request) -> str | None:
+def bearer_of(request: Request) -> str | None:
+    """Give the bearer token that a request shows."""
     text = request.authorization
     if text is None or len(text) > MAX_TOKEN or text[:7].lower() != "bearer ":
         return None
@@ -154,6 +170,16 @@ class Failures:
         if self._limiter.hit(self._limit, network):
             return None
         return max(1, ceil(self._limiter.get_window_stats(self._limit, network).reset_time - time()))
+
+
+def is_this_machine(request: Request) -> bool:
+    """Tell whether a request comes from this very machine, and not through a proxy on it that says for whom it asks."""
+    try:
+        parsed = ip_address((request.address or "").partition("%")[0])
+    except ValueError:
+        return False
+    plain = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None else parsed
+    return plain.is_loopback and request.forwarded is None
 
 
 def network_of(address: str | None) -> str:

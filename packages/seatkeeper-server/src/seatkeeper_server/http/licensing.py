@@ -21,6 +21,7 @@ from msgspec import json
 
 from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import (
+    MAX_AMOUNT,
     ActivateAnswer,
     ActivateRequest,
     ActivationEntitlement,
@@ -39,6 +40,7 @@ from seatkeeper_server.http.identity import (
     fingerprint_of,
     hint_of,
     holder_of,
+    is_tenant_id,
     key_of,
     tenant_of,
 )
@@ -46,6 +48,7 @@ from seatkeeper_server.http.mapping import activation_state, denial_of, feature_
 from seatkeeper_server.http.messages import Answer, Header, Request, json_answer
 from seatkeeper_server.http.metrics import Metrics
 from seatkeeper_server.http.problems import ProblemError, problem_answer, read_document, reject_field, retry_after
+from seatkeeper_server.http.tenants import Tenants
 from seatkeeper_server.keys import Keyring, TenantKeys
 from seatkeeper_server.service.calls import (
     ActivateCall,
@@ -87,10 +90,14 @@ class Asks(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """What the routes need. `entitlements` reads what was bought (tenant, entitlement); it may block, so it gets a thread."""
+    """What the routes need. `entitlements` reads what was bought (tenant, entitlement); it may block, so it gets a thread.
+
+    `keyring` signs for tenants that were served; of whom nothing is known yet, `tenants` is asked.
+    """
 
     desk: Asks
     keyring: Keyring
+    tenants: Tenants
     entitlements: Callable[[str, str], ActivationEntitlement | None]
     failures: Failures
     metrics: Metrics
@@ -130,7 +137,7 @@ async def activate(front: Front, request: Request) -> Answer:
     code = code_of(ask)
     if code is None:
         return _unknown(front, request, "")
-    code_hash = front.keyring.code_hash(tenant_id, code)
+    keys, code_hash = await front.tenants.keys_for_code(tenant_id, code)
     call = ActivateCall(
         tenant_id=tenant_id,
         code_hash=code_hash,
@@ -140,7 +147,7 @@ async def activate(front: Front, request: Request) -> Answer:
         who=_who(ask, request),
         features=_amounts(ask.features),
         key=key_of(request, code_hash, ask.client_nonce),
-        proof=earlier_life(request, front.keyring.tenant(tenant_id)),
+        proof=earlier_life(request, keys),
         last_lease=ask.last_lease,
         device=_device(tenant_id, ask),
         borrow=ask.borrow_until is not None,
@@ -198,7 +205,13 @@ def _who(ask: ActivateRequest, request: Request) -> Who:
 
 
 def _amounts(wanted: list[WantedFeature]) -> dict[str, int]:
-    """Add up what is wanted of each feature; one that is named twice is wanted twice."""
+    """Add up what is wanted of each feature; one that is named twice is wanted twice.
+
+    Raises:
+        ProblemError: together it is more than one may ask for: every amount alone may be counted, their sum need not be.
+    """
+    if sum(each.amount for each in wanted) > MAX_AMOUNT:
+        reject_field("features", f"The amounts add up to more than {MAX_AMOUNT}.")
     amounts: dict[str, int] = {}
     for each in wanted:
         amounts[each.key] = amounts.get(each.key, 0) + each.amount
@@ -212,9 +225,10 @@ async def status(front: Front, request: Request) -> Answer:
     code = code_of(ask)
     if code is None:
         return _unknown(front, request, "")
+    _, code_hash = await front.tenants.keys_for_code(tenant_id, code)
     call = StatusCall(
         tenant_id=tenant_id,
-        code_hash=front.keyring.code_hash(tenant_id, code),
+        code_hash=code_hash,
         code_hint=hint_of(code),
         product_id=ask.product_id,
         address=request.address,
@@ -244,7 +258,7 @@ def _unknown(front: Front, request: Request, hint: str) -> Answer:
 
 async def refresh(front: Front, request: Request) -> Answer:
     """PATCH /api/v1/activation/refresh: keep the seat."""
-    keys, token = holder_of(request, front.keyring)
+    keys, token = await holder_of(request, front.tenants)
     ask = read_document(request.body or b"{}", _read_refresh)
     outcome = await front.desk.ask(
         HeldCall(
@@ -271,7 +285,7 @@ async def refresh(front: Front, request: Request) -> Answer:
 
 async def deactivate(front: Front, request: Request) -> Answer:
     """DELETE /api/v1/activation: give the seat back. Twice is as good as once."""
-    keys, token = holder_of(request, front.keyring)
+    keys, token = await holder_of(request, front.tenants)
     outcome = await front.desk.ask(
         HeldCall(verb=Verb.RETURN, tenant_id=keys.tenant_id, token=token, device_proof=request.device_proof)
     )
@@ -297,7 +311,7 @@ async def entitlement(front: Front, request: Request) -> Answer:
 
 
 async def _read_seat(front: Front, request: Request) -> Served | Answer:
-    keys, token = holder_of(request, front.keyring)
+    keys, token = await holder_of(request, front.tenants)
     outcome = await front.desk.ask(HeldCall(verb=Verb.READ, tenant_id=keys.tenant_id, token=token, nonce=request.nonce))
     return outcome if isinstance(outcome, Served) else _not_served(front, outcome)
 
@@ -313,7 +327,7 @@ async def give_back(front: Front, request: Request) -> Answer:
 
 
 async def _feature_call(front: Front, request: Request, verb: Verb) -> Answer:
-    keys, token = holder_of(request, front.keyring)
+    keys, token = await holder_of(request, front.tenants)
     ask = read_document(request.body, _read_feature)
     outcome = await front.desk.ask(_counted_call(verb, request, keys, token, ask.key, ask.client_nonce, ask.amount))
     if not isinstance(outcome, Served):
@@ -327,7 +341,7 @@ async def _feature_call(front: Front, request: Request, verb: Verb) -> Answer:
 
 async def use(front: Front, request: Request) -> Answer:
     """POST …/features/usage: say that a feature was used."""
-    keys, token = holder_of(request, front.keyring)
+    keys, token = await holder_of(request, front.tenants)
     ask = read_document(request.body, _read_usage)
     outcome = await front.desk.ask(_counted_call(Verb.USE, request, keys, token, ask.key, ask.client_nonce))
     if not isinstance(outcome, Served | Done):
@@ -379,7 +393,7 @@ def _nonce(value: str) -> Header:
 async def keys(front: Front, request: Request) -> Answer:
     """GET /.well-known/seatkeeper/keys: a tenant's root and the keys it certified."""
     tenant_id = request.tenant_id or _asked_tenant(request.query)
-    known = front.keyring.tenant(tenant_id) if tenant_id else None
+    known = await front.tenants.keys(tenant_id) if tenant_id and is_tenant_id(tenant_id) else None
     if known is None:
         raise ProblemError("notFound", "No such tenant; name it by the header N-TenantId or by ?tenant=.")
     return json_answer(

@@ -35,6 +35,8 @@ _WANTED: Final = {
     b"idempotency-key": "idempotency_key",
     b"device-proof": "device_proof",
     b"content-length": "content_length",
+    b"forwarded": "forwarded",
+    b"x-forwarded-for": "forwarded",
 }
 
 
@@ -68,6 +70,7 @@ class Request:
     idempotency_key: str | None = None
     device_proof: str | None = None
     content_length: str | None = None
+    forwarded: str | None = None
     body: bytes = b""
 
 
@@ -96,7 +99,7 @@ def request_of(scope: Scope) -> Request:
 
 
 async def read_body(request: Request, receive: Receive) -> bytes:
-    """Read the body; one that came whole, as nearly all do, costs one step.
+    """Read the body. The bound on time is on its first byte too: a head that is followed by nothing must not be waited for.
 
     Raises:
         BodyTooLarge: more than 64 KiB. A little more is read and thrown away, since a client that is still sending when the
@@ -106,19 +109,11 @@ async def read_body(request: Request, receive: Receive) -> bytes:
     """
     if _announced(request) > DRAINED_AT_MOST:
         raise BodyTooLarge(drained=False)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Disconnected
-    body: bytes = message.get("body", b"")
-    if message.get("more_body", False):
-        try:
-            async with asyncio.timeout(BODY_WITHIN):
-                return await _read_rest(body, receive)
-        except TimeoutError:
-            raise BodyTooSlow from None
-    if len(body) > MAX_BODY_BYTES:
-        raise BodyTooLarge(drained=True)
-    return body
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            return await _read(receive)
+    except TimeoutError:
+        raise BodyTooSlow from None
 
 
 def _announced(request: Request) -> int:
@@ -126,8 +121,9 @@ def _announced(request: Request) -> int:
     return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
 
 
-async def _read_rest(first: bytes, receive: Receive) -> bytes:
-    parts, size, more = [first], len(first), True
+async def _read(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -3,11 +3,17 @@
 The registry is an object of its own, so that two servers in one process (tests, `demo`) don't count into each other. Every
 label has a bounded number of values: routes are ours, statuses are the table's, rules are the contract's; of entitlements the
 fullest few are named and the rest is summed.
+
+The page names vendors, products and entitlements, and the port is the applications' own. So it is for this machine only,
+unless a setting says otherwise; and however often it is asked for, the database is read once a second.
 """
 
 import asyncio
+import hmac
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -16,10 +22,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from seatkeeper.protocol.problems import DENIAL_RULES, PROBLEMS
+from seatkeeper_server.http.identity import bearer_of, is_this_machine
 from seatkeeper_server.http.messages import Answer, Request
+from seatkeeper_server.http.problems import ProblemError
 from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
 
 OTHERS: Final = "(others)"  # the label under which what is not named is summed
+READ_EVERY: Final = 1.0  # seconds; what was read of the pools is shown as long
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _CALLS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -39,10 +48,34 @@ class PoolUse:
     limit: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readers:
+    """Who may read the page: programs on this machine, who shows the token, or everybody who can connect."""
+
+    everybody: bool = False
+    token: str | None = field(default=None, repr=False)
+
+    def include(self, request: Request) -> bool:
+        """Tell whether who asks is one of them."""
+        return self.everybody or is_this_machine(request) or self._is_shown_by(request)
+
+    def _is_shown_by(self, request: Request) -> bool:
+        shown = bearer_of(request)
+        return self.token is not None and shown is not None and hmac.compare_digest(shown.encode(), self.token.encode())
+
+
 class Metrics:
     """The server's counters. `pools` reads how full the entitlements are, when somebody asks; it may block."""
 
-    def __init__(self, pools: Callable[[], Sequence[PoolUse]], *, most_pools: int) -> None:
+    def __init__(
+        self,
+        pools: Callable[[], Sequence[PoolUse]],
+        *,
+        most_pools: int,
+        readers: Readers = Readers(),
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._readers = readers
         self._registry = CollectorRegistry()
         self._requests = Histogram(
             "seatkeeper_request_seconds",
@@ -59,7 +92,7 @@ class Metrics:
             registry=self._registry,
         )
         self._batches = Histogram("seatkeeper_batch_calls", "Calls in a batch.", buckets=_CALLS, registry=self._registry)
-        self._registry.register(_Pools(pools, most_pools))
+        self._registry.register(_Pools(_Seldom(pools, clock), most_pools))
         # Looking a label up costs more than counting.
         self._observe: dict[tuple[str, int], Callable[[float], None]] = {}
         self._count_refusal = {rule: self._refusals.labels(rule).inc for rule in (*_RULES, OTHERS)}
@@ -85,12 +118,34 @@ class Metrics:
         return generate_latest(self._registry)
 
     async def serve(self, request: Request) -> Answer:
-        """GET /metrics."""
+        """GET /metrics.
+
+        Raises:
+            ProblemError: `forbidden`.
+        """
+        if not self._readers.include(request):
+            raise ProblemError("forbidden", "Metrics are for this machine only; see SEATKEEPER_METRICS_TOKEN in the reference.")
         return Answer(200, await asyncio.to_thread(self.page), [(b"content-type", CONTENT_TYPE_LATEST.encode())])
 
 
+class _Seldom:
+    """Reads at most once in `READ_EVERY`, and one at a time: a page that anybody asks for all the time costs no more."""
+
+    def __init__(self, read: Callable[[], Sequence[PoolUse]], clock: Callable[[], float]) -> None:
+        self._read, self._clock = read, clock
+        self._lock = Lock()
+        self._last: tuple[float, Sequence[PoolUse]] | None = None
+
+    def __call__(self) -> Sequence[PoolUse]:
+        with self._lock:
+            now = self._clock()
+            if self._last is None or now - self._last[0] >= READ_EVERY:
+                self._last = (now, self._read())
+            return self._last[1]
+
+
 class _Pools:
-    """Reads how full the entitlements are at the moment of being asked."""
+    """Shows how full the entitlements are."""
 
     def __init__(self, read: Callable[[], Sequence[PoolUse]], most: int) -> None:
         self._read, self._most = read, most

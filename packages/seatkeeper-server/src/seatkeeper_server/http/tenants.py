@@ -1,7 +1,7 @@
 """The tenants' keys, as the event loop may ask for them: without waiting for a database.
 
 A tenant that has been seen before is at hand. For any other a thread of its own looks, one at a time and with a bounded line
-before it, so that whoever invents tenants holds up nobody but those who invent some too.
+before it, so that whoever invents tenants holds up nobody but those who come for the first time.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from typing import Final, TypeVar
 from seatkeeper_server.keys import Keyring, TenantKeys
 from seatkeeper_server.service.desk import Overloaded
 
-MOST_WAITING: Final = 256  # look-ups; a later one is told to come again
+MOST_WAITING: Final = 256  # look-ups; whoever comes later is told to come again
 
 Found = TypeVar("Found")
 
 
 class Tenants:
-    """Gives the keys of tenants, looking those up elsewhere that were never seen."""
+    """Gives the keys of tenants. What may need the database is done in a thread."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -33,25 +33,27 @@ class Tenants:
             Overloaded: too many tenants that were never seen are being looked up.
             StorageUnavailable: the keys can't be read now.
         """
-        if tenant_id in self._seen:
-            return self._keyring.tenant(tenant_id)
-        keys = await self._apart(lambda: self._keyring.tenant(tenant_id))
-        if keys is not None:
-            self._seen.add(tenant_id)
-        return keys
+        keys = await self._looked(tenant_id, lambda: self._keyring.tenant(tenant_id))
+        return self._noted(tenant_id, keys)
 
-    async def code_hash(self, tenant_id: str, code: str) -> str:
-        """Give what a code is looked up by; for an unknown tenant it fits nothing.
+    async def keys_for_code(self, tenant_id: str, code: str) -> tuple[TenantKeys | None, str]:
+        """Give a tenant's keys, and what a code is looked up by; for an unknown tenant that fits nothing.
 
         Raises:
             Overloaded, StorageUnavailable: as `keys`.
         """
-        keys = await self.keys(tenant_id)
-        if keys is not None:
-            return keys.code_hash(code)
-        return await self._apart(lambda: self._keyring.code_hash(tenant_id, code))
+        keys, code_hash = await self._looked(
+            tenant_id, lambda: (self._keyring.tenant(tenant_id), self._keyring.code_hash(tenant_id, code))
+        )
+        return self._noted(tenant_id, keys), code_hash
 
-    async def _apart(self, look: Callable[[], Found]) -> Found:
+    def close(self) -> None:
+        """Let what is being looked up be found, and end the thread."""
+        self._thread.shutdown()
+
+    async def _looked(self, tenant_id: str, look: Callable[[], Found]) -> Found:
+        if tenant_id in self._seen:
+            return look()
         if self._waiting >= MOST_WAITING:
             raise Overloaded
         self._waiting += 1
@@ -59,3 +61,10 @@ class Tenants:
             return await asyncio.get_running_loop().run_in_executor(self._thread, look)
         finally:
             self._waiting -= 1
+
+    def _noted(self, tenant_id: str, keys: TenantKeys | None) -> TenantKeys | None:
+        if keys is None:
+            self._seen.discard(tenant_id)
+        else:
+            self._seen.add(tenant_id)
+        return keys

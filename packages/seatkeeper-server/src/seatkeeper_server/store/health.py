@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seatkeeper_server.service.ports import StorageUnavailable
-from seatkeeper_server.store.sqlite import SqliteStore, _migrations
+from seatkeeper_server.store.sqlite import SqliteStore, _done, _migrations
 
 _FULL = 2  # `PRAGMA synchronous`: 0 off, 1 normal, 2 full, 3 extra
 
@@ -27,6 +27,20 @@ class Health:
     def is_durable(self) -> bool:
         """Whether an acknowledged change survives a power cut."""
         return self.journal_mode == "wal" and self.synchronous >= _FULL
+
+
+def is_behind(store: SqliteStore) -> bool:
+    """Tell whether a database lacks steps of the schema; one that has none yet does not: nobody can be at work in it.
+
+    Raises:
+        StorageUnavailable: it can't be read at all.
+    """
+    with store._told():
+        connection = store._connected()
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone():
+            return False
+        done = _done(connection)
+        return bool(done) and not done >= set(_migrations())
 
 
 def examine(path: Path) -> Health:

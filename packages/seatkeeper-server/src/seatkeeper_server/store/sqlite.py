@@ -2,12 +2,14 @@
 
 Durable means: WAL, `synchronous=FULL`, so that a transaction that ended without an error is on disk. One process serves a
 directory (`locking.py`); command-line verbs write beside it in short transactions. What a store promises: `contract.md`.
+Nobody but the owner can read its files, whatever directory they lie in.
 """
 
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -275,6 +277,8 @@ class SqliteStore:
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
+        if self._path is not None:
+            _keep_private(self._path)
         connection = sqlite3.connect(
             self._path or ":memory:",
             isolation_level=None,
@@ -318,6 +322,19 @@ class SqliteStore:
             if code in _FULL:
                 raise StorageFull(f"{self._path}: {error}") from error
             raise StorageUnavailable(f"{self._path}: {error}") from error
+
+
+def _keep_private(path: Path) -> None:
+    """See that only the owner reads the database and the files SQLite keeps beside it, which take their mode from it.
+
+    A file that is there is never opened here: closing it would let go of the locks that this process has on it through other
+    connections (SQLite, "How To Corrupt An SQLite Database File", 2.2).
+    """
+    with suppress(OSError):  # it is there, or can't be made; then SQLite says why
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with suppress(OSError):  # it isn't there, or is somebody else's
+            file.chmod(0o600)
 
 
 def _done(connection: sqlite3.Connection) -> set[int]:

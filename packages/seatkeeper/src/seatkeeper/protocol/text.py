@@ -19,9 +19,9 @@ _HIDDEN = (
 
 PRINTABLE = rf"^[^{_HIDDEN}]*$(?!\n)"  # in Python `$` alone would let a last newline pass
 
-_UNSHOWN = re.compile(rf"[{_HIDDEN}\ud800-\udfff]")  # half a surrogate pair can't be written at all
+UNSHOWN = re.compile(rf"[{_HIDDEN}\ud800-\udfff]")  # half a surrogate pair can't be written at all
 
 
 def visible(text: str) -> str:
     """Give a text for one line on a terminal: what would not be seen, or be obeyed, as an escape."""
-    return _UNSHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return UNSHOWN.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -2,8 +2,8 @@
 
 The chain is: the tenant's root (its public key is pinned in the application's code) signs certificates and nothing else;
 a certified key signs leases. A lease is believed when the chain holds *and* the lease speaks of this tenant, product,
-seat and the nonce just sent *and* lies within what the certificate covers (contract, "Rules of the seat", 7). Nothing
-outside a believed lease is trusted.
+seat, device and the nonce just sent *and* lies within what the certificate covers (contract, "Rules of the seat", 7).
+Nothing outside a believed lease is trusted.
 """
 
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ class Expected:
     product_id: str
     seat_id: str
     nonce: str
+    device: str | None = None  # the public key by which the asking device proved itself, if it did
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Trust:
 
         Raises:
             EnvelopeError: with reason `malformed`, `algorithm`, `type`, `unknown-key`, `signature`, `tenant`, `product`,
-                `seat`, `nonce`, `issuer`, `validity`, `entitlement`, `feature` or `end`.
+                `seat`, `nonce`, `issuer`, `validity`, `entitlement`, `feature`, `end` or `device`.
         """
         keys = {certificate.kid: envelopes.read_public_key(certificate.key)}
         claims = _decode(envelopes.open_envelope(token, typ=envelopes.LEASE, keys=keys), _read_lease)
@@ -63,6 +64,7 @@ class Trust:
         _require("issuer", claims.iss == certificate.iss)
         _require("validity", certificate.nbf <= claims.iat < claims.exp <= certificate.exp)
         _within_grant(claims, certificate)
+        _require("device", claims.dev == expected.device)
         return claims
 
 
