@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from seatkeeper_server.domain import applying, order, restoring, timekeeping
 from seatkeeper_server.domain import pool as rules
-from seatkeeper_server.domain import timekeeping
 from seatkeeper_server.domain.facts import Resumed, TakenBack
 from seatkeeper_server.domain.holdings import Holding, Nonces, State
 from seatkeeper_server.domain.requests import Activate, Call, Refresh, Return, TakeBack
@@ -97,7 +97,7 @@ def test_attack_2_an_older_copy_that_is_not_counted_lets_all_copies_believe(monk
         tally = pool.seats.changed(-1)
         return replace(pool, tallies={**pool.tallies, "": tally})
 
-    monkeypatch.setattr(rules, "_keep_superseded", forgotten)
+    monkeypatch.setattr(applying, "_keep_superseded", forgotten)
 
     _attack("believe in a seat", lambda seed: World(seed, faults=CALMER))
 
@@ -284,7 +284,7 @@ def test_attack_7_usage_is_drawn_twice_on_retry(monkeypatch: pytest.MonkeyPatch)
         known: Nonces = own.nonces
         return None if ask.nonce in (known.current, known.previous) else rules.Rejected("nonce.stale")
 
-    monkeypatch.setattr(rules, "_nonce_problem", any_recent)
+    monkeypatch.setattr(order, "_nonce_problem", any_recent)
 
     _attack("drawn twice", lambda seed: World(seed, faults=CALMER))
 
@@ -298,7 +298,8 @@ def test_attack_9_a_restored_database_counts_its_leases_again(monkeypatch: pytes
     def blind(*_: Any) -> None:
         return None
 
-    monkeypatch.setattr(rules, "_restored", blind)
+    monkeypatch.setattr(rules, "restored", blind)
+    monkeypatch.setattr(restoring, "restored", blind)
     faults = replace(CALMER, with_restores=1.0, restore=0.03)
 
     _attack("got lease", lambda seed: World(seed, faults=faults))
