@@ -7,6 +7,8 @@ import pytest
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.envelopes import read_public_key
 from seatkeeper.protocol.trust import Expected, Trust
+from seatkeeper_server.domain.admission import Outlook, Tally, outlook
+from seatkeeper_server.domain.terms import Kind, Mode, Right
 from seatkeeper_server.service.calls import ActivateCall, Refused, StatusCall, TokenClaims
 from tests.server_http.front import (
     ACTIVATION,
@@ -248,8 +250,59 @@ def test_a_missing_feature_is_named():
     outcome = refused("feature.exhausted", rule="feature-exhausted", feature="render", limit=10, used=12, overdraft=2)
     body = Client(outcome).activate().json
 
-    assert body["details"].startswith("Not enough of render is left in solver: 12 of 10 (2 in overdraft) taken.")
+    assert body["details"].startswith("Not enough of render is left in solver: 1 wanted, 12 of 10 (2 in overdraft) taken.")
     assert body["denial"]["feature"] == "render"
+
+
+@pytest.mark.parametrize(
+    ("problem", "rule", "remedies"),
+    [
+        ("policy.refused", "excluded", ["contact"]),
+        ("entitlement.expired", "entitlement-expired", ["renew", "contact"]),
+        ("entitlement.disabled", "entitlement-disabled", ["contact"]),
+        ("entitlement.exported", "exported", ["point", "contact"]),
+    ],
+)
+def test_where_waiting_does_not_help_nobody_is_named(problem, rule, remedies):
+    """Who is excluded, or whose entitlement has ended, gets no list of holders and no lease end to wait for."""
+    denial = Client(refused(problem, rule=rule)).activate().json["denial"]
+
+    assert [remedy["kind"] for remedy in denial["remedies"]] == remedies
+    assert {"holders", "holdersMore", "nextFreeBy"}.isdisjoint(denial)
+
+
+def test_what_can_never_be_had_is_not_to_be_waited_for():
+    """More than there is, or used up: say how much was wanted, and to buy more or ask for less."""
+    short = {"rule": "feature-exhausted", "feature": "pages", "limit": 500, "used": 498, "wanted": 600}
+    body = Client(refused("feature.exhausted", **short, outlook=Outlook.NEVER)).activate().json
+
+    assert body["details"] == "Not enough of pages is left in solver: 600 wanted, 498 of 500 taken."
+    assert [remedy["kind"] for remedy in body["denial"]["remedies"]] == ["renew", "contact"]
+    assert "nextFreeBy" not in body["denial"]
+
+
+def test_a_node_lock_is_given_up_and_not_waited_for():
+    """Its place outlives its lease: holders are named, and how one of them makes room; no lease end is."""
+    body = Client(refused(outlook=Outlook.GIVEN_BACK)).activate().json
+
+    assert body["details"] == "Every seat of solver is taken: 3 of 3."
+    assert body["denial"]["holders"]
+    assert [remedy["kind"] for remedy in body["denial"]["remedies"]] == ["free", "contact"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "mode", "expected"),
+    [
+        (Kind.SEAT, 1, Mode.CONCURRENT, Outlook.COMES_BACK),
+        (Kind.SEAT, 1, Mode.NODE_LOCK, Outlook.GIVEN_BACK),
+        (Kind.ELEMENT_POOL, 10, Mode.CONCURRENT, Outlook.COMES_BACK),
+        (Kind.ELEMENT_POOL, 11, Mode.CONCURRENT, Outlook.NEVER),
+        (Kind.USAGE_COUNT, 1, Mode.CONCURRENT, Outlook.NEVER),
+    ],
+)
+def test_what_can_be_had_later(kind, wanted, mode, expected):
+    """What is held comes back, up to what there is; what is used up never does."""
+    assert outlook(Tally(Right("key", kind, 10), 10), wanted, mode) is expected
 
 
 def test_a_problem_without_a_pool_has_no_denial():

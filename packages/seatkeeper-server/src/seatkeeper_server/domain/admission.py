@@ -8,8 +8,9 @@ False
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 
-from seatkeeper_server.domain.terms import Kind, Right
+from seatkeeper_server.domain.terms import Kind, Mode, Right
 
 COUNTABLE = 2**53 - 1  # beyond it JSON's numbers are no longer exact in every language
 
@@ -64,6 +65,22 @@ class Tally:
         used = self.used + amount
         excess = 0 if self.right.cap is None else max(0, used - self.right.cap)
         return Tally(self.right, used, max(self.above, excess) if forced else min(self.above, excess))
+
+
+class Outlook(Enum):
+    """Whether what there is not enough of now can be had later."""
+
+    COMES_BACK = auto()  # when holders end, or their leases do
+    GIVEN_BACK = auto()  # only when a holder gives it back: a node lock outlives its lease
+    NEVER = auto()  # it is used up, or more was wanted than there is altogether
+
+
+def outlook(tally: Tally, wanted: int, mode: Mode) -> Outlook:
+    """Tell whether so much of a right can be had later, as it was sold."""
+    cap = tally.right.cap
+    if not tally.right.returnable or (cap is not None and wanted > cap):
+        return Outlook.NEVER
+    return Outlook.GIVEN_BACK if mode is Mode.NODE_LOCK else Outlook.COMES_BACK
 
 
 Tallies = Mapping[str, Tally]

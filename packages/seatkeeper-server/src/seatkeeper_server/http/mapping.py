@@ -19,7 +19,7 @@ from seatkeeper.protocol.documents import (
     StatusAnswer,
 )
 from seatkeeper.protocol.problems import PROBLEMS
-from seatkeeper_server.domain.admission import Tally
+from seatkeeper_server.domain.admission import Outlook, Tally
 from seatkeeper_server.domain.holdings import Holding, State
 from seatkeeper_server.domain.terms import SEAT, Kind, Terms
 from seatkeeper_server.service.calls import Occupancy, PoolStatus, Refusal, Served
@@ -117,8 +117,16 @@ def _holders(occupancy: Occupancy) -> list[SeatHolder]:
 # --- refusals ------------------------------------------------------------------------------------------------------
 
 
+_SHORT: Final = frozenset({"pool-full", "feature-exhausted"})  # rules by which something ran short that others hold
+
+
 def denial_of(refusal: Refusal, contact: str | None) -> Denial:
-    """Explain a refusal to a program; `contact` is whom its user should ask."""
+    """Explain a refusal to a program; `contact` is whom its user should ask.
+
+    Who holds and when the first lease ends is told only where it bears on the refusal: to one who is excluded, or whose
+    entitlement has ended, it would say that waiting helps.
+    """
+    there = refusal.occupancy if _is_about_holders(refusal) else _NOBODY
     return Denial(
         id=refusal.denial_id,
         rule=refusal.rule,
@@ -127,12 +135,17 @@ def denial_of(refusal: Refusal, contact: str | None) -> Denial:
         overdraft=refusal.overdraft,
         line=0,
         feature=refusal.feature or None,
+        wanted=refusal.wanted if refusal.feature else None,
         product_name=refusal.product_name,
-        holders=_holders(refusal.occupancy),
-        holders_more=refusal.occupancy.more,
-        next_free_by=refusal.occupancy.next_free_by,
-        remedies=_remedies(refusal.rule, contact),
+        holders=_holders(there),
+        holders_more=there.more,
+        next_free_by=there.next_free_by if refusal.outlook is Outlook.COMES_BACK else None,
+        remedies=_remedies(refusal.rule, refusal.outlook, contact),
     )
+
+
+def _is_about_holders(refusal: Refusal) -> bool:
+    return refusal.rule in _SHORT and refusal.outlook is not Outlook.NEVER
 
 
 def sentence_for(problem: str, refusal: Refusal) -> str:
@@ -141,11 +154,17 @@ def sentence_for(problem: str, refusal: Refusal) -> str:
         case "pool-full":
             what = f"Every seat of {refusal.product_name} is taken: {_how_full(refusal)}."
         case "feature-exhausted":
-            what = f"Not enough of {refusal.feature} is left in {refusal.product_name}: {_how_full(refusal)} taken."
+            what = _how_short(refusal)
         case _:
             return f"{refusal.product_name}: {PROBLEMS[problem].title}"
     lead = "It was not held any more, and no place is left. " if problem == "seat.gone" else ""
-    return f"{lead}{what}{_earliest_end(refusal.occupancy)}"
+    end = _earliest_end(refusal.occupancy) if refusal.outlook is Outlook.COMES_BACK else ""
+    return f"{lead}{what}{end}"
+
+
+def _how_short(refusal: Refusal) -> str:
+    what = f"Not enough of {refusal.feature} is left in {refusal.product_name}"
+    return f"{what}: {refusal.wanted} wanted, {_how_full(refusal)} taken."
 
 
 @lru_cache(maxsize=16)
@@ -163,6 +182,8 @@ def _clock(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'seconds')} UTC"
 
 
+_NOBODY: Final = Occupancy(holders=[], more=0, next_free_by=None)
+
 _WAIT: Final = Remedy(
     kind="wait", text="Try again: a place comes back when a holder ends, or when its lease ends without a refresh."
 )
@@ -170,19 +191,32 @@ _FREE: Final = Remedy(
     kind="free",
     text="If a listed holder is known to be dead, the server's administrator can free its seat: seatkeeper free USER@HOST.",
 )
+_GIVE_UP: Final = Remedy(
+    kind="free",
+    text="A place here stays its holder's until it is given back: close a listed program for good, or have the server's"
+    " administrator free its seat: seatkeeper free USER@HOST.",
+)
+_LESS: Final = Remedy(kind="renew", text="Waiting doesn't help: ask for less, or buy more of it.")
 _POINT: Final = Remedy(kind="point", text="Point the program at the local license server that serves this entitlement.")
 _RENEW: Final = Remedy(kind="renew", text="Renew the entitlement.")
 
 
 @lru_cache(maxsize=256)
-def _remedies(rule: str, contact: str | None) -> list[Remedy]:
+def _remedies(rule: str, outlook: Outlook, contact: str | None) -> list[Remedy]:
     ask = Remedy(kind="contact", text=f"Ask {contact or 'the vendor of this program'}.")
+    if rule in _SHORT:
+        return [*_OF_OUTLOOK[outlook], ask]
     match rule:
-        case "pool-full" | "feature-exhausted":
-            return [_WAIT, _FREE, ask]
         case "entitlement-expired":
             return [_RENEW, ask]
         case "exported":
             return [_POINT, ask]
         case _:
             return [ask]
+
+
+_OF_OUTLOOK: Final[dict[Outlook, list[Remedy]]] = {
+    Outlook.COMES_BACK: [_WAIT, _FREE],
+    Outlook.GIVEN_BACK: [_GIVE_UP],
+    Outlook.NEVER: [_LESS],
+}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from seatkeeper_server.domain.admission import Outlook
 from seatkeeper_server.domain.holdings import Holding
 from seatkeeper_server.domain.pool import Pool
 from seatkeeper_server.domain.terms import Standing
@@ -174,7 +175,7 @@ class Occupancy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a seat or feature was refused."""
+    """Why a seat or feature was refused. `outlook` tells whether what was short can be had later."""
 
     denial_id: str
     rule: str
@@ -186,6 +187,8 @@ class Refusal:
     at: datetime
     occupancy: Occupancy
     contact: str | None = None
+    wanted: int = 1
+    outlook: Outlook = Outlook.COMES_BACK
 
 
 @dataclass(frozen=True, slots=True)

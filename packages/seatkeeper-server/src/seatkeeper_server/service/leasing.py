@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from seatkeeper.protocol import devices
-from seatkeeper.protocol.codes import ALPHABET
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import ACTIVATION, b64url, make_id
@@ -25,7 +24,7 @@ from seatkeeper_server.domain.facts import (
 )
 from seatkeeper_server.domain.holdings import State
 from seatkeeper_server.domain.pool import Decision, Rejected, nonce_in_order
-from seatkeeper_server.domain.refusals import THE_FLOOD, WINDOW
+from seatkeeper_server.domain.refusals import WINDOW
 from seatkeeper_server.domain.requests import (
     Activate,
     CheckOut,
@@ -47,7 +46,6 @@ from seatkeeper_server.service.calls import (
     Occupancy,
     Outcome,
     PoolStatus,
-    Refusal,
     Refused,
     Served,
     StatusCall,
@@ -62,22 +60,13 @@ from seatkeeper_server.service.ports import (
     Signer,
     Transaction,
 )
+from seatkeeper_server.service.refusing import Refusals, Refusing, unknown
 from seatkeeper_server.service.workspace import Workspace
 
-HOLDERS_SHOWN = 20  # a refusal names this many holders and counts the rest
 SWEPT_AT_ONCE = 64  # pools, and windows, that one beat settles
 
 _ORDER = {Verb.RETURN: 0, Verb.REFRESH: 1, Verb.CHECK_OUT: 2, Verb.GIVE_BACK: 1, Verb.USE: 2, Verb.READ: 2}
 _ACTIVATES_LAST = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusing:
-    """A refusal that will be explained when everything else of the batch is written."""
-
-    key: PoolKey
-    denied: Denied
-    who: Who
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +79,8 @@ class Leasing:
 
     def decide(self, tx: Transaction, calls: Sequence[Call], now: datetime) -> list[Outcome]:
         """Decide a batch of calls; the outcomes in the order of the calls."""
-        return _Batch(self, Workspace(tx, now), calls).run()
+        work = Workspace(tx, now)
+        return _Batch(self, work, calls, Refusals(work, self.random)).run()
 
     def sweep(self, tx: Transaction, now: datetime) -> None:
         """Make facts timely: settle what time has ended, close refusal windows. Nothing's correctness waits for this."""
@@ -114,18 +104,28 @@ class _Batch:
     leasing: Leasing
     work: Workspace
     calls: Sequence[Call]
+    refusals: Refusals
     codes: dict[tuple[str, str, str], list[PoolKey]] = field(default_factory=dict)
-    rosters: dict[PoolKey, Occupancy] = field(default_factory=dict)
 
     def run(self) -> list[Outcome]:
         self._load()
-        decided: dict[int, Outcome | _Refusing] = {}
+        decided: dict[int, Outcome | Refusing] = {}
         for index in sorted(range(len(self.calls)), key=self._turn):
             decided[index] = self._decide(self.calls[index])
-        refusing = [item for item in decided.values() if isinstance(item, _Refusing)]
-        ids = self._note(refusing)
+        self.refusals.note([item for item in decided.values() if isinstance(item, Refusing)])
         self.work.save()
-        return [self._explained(decided[index], ids) for index in range(len(self.calls))]
+        return [self._explained(decided[index]) for index in range(len(self.calls))]
+
+    def _explained(self, item: Outcome | Refusing) -> Outcome:
+        """Complete what needed the whole batch to be written."""
+        match item:
+            case Refusing():
+                return self.refusals.explained(item)
+            case PoolStatus():
+                key = (item.entitlement.tenant_id, item.entitlement.entitlement_id)
+                return replace(item, occupancy=self.refusals.occupancy(key))
+            case _:
+                return item
 
     def _turn(self, index: int) -> tuple[int, int]:
         call = self.calls[index]
@@ -161,7 +161,7 @@ class _Batch:
 
     # --- deciding --------------------------------------------------------------------------------------------------
 
-    def _decide(self, call: Call) -> Outcome | _Refusing:
+    def _decide(self, call: Call) -> Outcome | Refusing:
         match call:
             case ActivateCall():
                 return self._activate(call)
@@ -170,9 +170,9 @@ class _Batch:
             case StatusCall():
                 return self._status(call)
 
-    def _activate(self, call: ActivateCall) -> Outcome | _Refusing:
+    def _activate(self, call: ActivateCall) -> Outcome | Refusing:
         if (key := self._choose(call)) is None:
-            return self._unknown(call.tenant_id, call.code_hint, call.who.address)
+            return unknown(call.tenant_id, call.code_hint, call.who.address, self.work.now)
         if call.borrow:
             return Refused("borrow.refused")
         known = self.work.holders.get((*key, call.who.seat_id))
@@ -214,7 +214,7 @@ class _Batch:
             return None
         return call.proof.generation
 
-    def _held(self, call: HeldCall) -> Outcome | _Refusing:
+    def _held(self, call: HeldCall) -> Outcome | Refusing:
         own = self.work.held.get((call.tenant_id, call.token.activation_id))
         if own is None:
             return self._forgotten(call)
@@ -237,7 +237,7 @@ class _Batch:
         earlier = self._earlier(call.tenant_id, call.key)
         return _request(call, self._nonce(), earlier, _as_shown(shown), own.holding.holder, own.blocked_until)
 
-    def _forgotten(self, call: HeldCall) -> Outcome | _Refusing:
+    def _forgotten(self, call: HeldCall) -> Outcome | Refusing:
         """A seat this database doesn't know: long over, unless its lease proves that the database was restored."""
         if call.verb is Verb.RETURN:
             return Done()
@@ -260,20 +260,20 @@ class _Batch:
             self.work.know(key, decision.holder, who, known.blocked_until if known else None)
         return self._answer(key, decision, who, call.token.activation_id, call.key, call)
 
-    def _read(self, call: HeldCall, key: PoolKey, own: HoldingRecord) -> Outcome | _Refusing:
+    def _read(self, call: HeldCall, key: PoolKey, own: HoldingRecord) -> Outcome | Refusing:
         holding = self.work.settle(key, own, own.who)
         if holding is None or holding.state not in (State.HELD, State.LAPSED):
             return Refused("seat.gone")
         if call.token.generation != holding.generation:
             return Refused("seat.takenOver" if call.token.generation < holding.generation else "seat.gone")
         if not nonce_in_order(self.work.pool(key), holding, call.nonce):
-            return _Refusing(key, _stale(holding.activation_id, holding.holder, self.work.now), own.who)
+            return Refusing(key, _stale(holding.activation_id, holding.holder, self.work.now), own.who)
         return self._served(key, own.who, holding.activation_id, sign=False)
 
-    def _status(self, call: StatusCall) -> Outcome | _Refusing:
+    def _status(self, call: StatusCall) -> Outcome | Refusing:
         pools = self._pools_of(call)
         if not pools:
-            return self._unknown(call.tenant_id, call.code_hint, call.address)
+            return unknown(call.tenant_id, call.code_hint, call.address, self.work.now)
         key = pools[0]
         self.work.settle_due(key)
         record = self.work.pools[key]
@@ -302,11 +302,11 @@ class _Batch:
         activation_id: str,
         idempotency: Key | None,
         call: HeldCall | None = None,
-    ) -> Outcome | _Refusing:
+    ) -> Outcome | Refusing:
         if isinstance(decision, Rejected):
             return Refused(decision.problem)
         if isinstance(decision, Denied):
-            return _Refusing(key, decision, who)
+            return Refusing(key, decision, who)
         if self._was_cut(key, activation_id):
             return Refused("seat.gone")
         if idempotency is not None:
@@ -349,68 +349,6 @@ class _Batch:
             feature=feature,
         )
 
-    def _unknown(self, tenant_id: str, hint: str, address: str | None) -> Outcome | _Refusing:
-        """Credentials that nobody knows; a fact in the chain of a known tenant, so that he can help his customer."""
-        denied = Denied(at=self.work.now, rule="credentials", problem="credentials.unknown", hint=hint)
-        return _Refusing((tenant_id, tenant_id), denied, Who(seat_id=address or "?", address=address))
-
-    def _note(self, refusing: list[_Refusing]) -> dict[int, str]:
-        """Write the batch's refusals down, or count them; the id of each."""
-        if not refusing:
-            return {}
-        self._load_ledgers(refusing)
-        noted = [item for item in refusing if item.key[0] != item.key[1] or item.key[0] in self.work.ledgers]
-        self.work.load_seats((*item.key, item.who.seat_id) for item in noted)
-        self.work.load_windows({(item.key, holder) for item in noted for holder in self._counted_as(item)})
-        return {id(item): self.work.note_refusal(item.key, item.denied, item.who, self._denial_id()) for item in noted}
-
-    def _load_ledgers(self, refusing: list[_Refusing]) -> None:
-        tenants = sorted({item.key[0] for item in refusing if item.key[0] == item.key[1]})
-        if tenants:
-            self.work.ledgers.update({ledger.tenant_id: ledger for ledger in self.work.tx.ledgers(tenants)})
-
-    def _counted_as(self, item: _Refusing) -> list[int]:
-        known = self.work.holders.get((*item.key, item.who.seat_id))
-        return [known.number, THE_FLOOD] if known else [THE_FLOOD]
-
-    def _explained(self, item: Outcome | _Refusing, ids: dict[int, str]) -> Outcome:
-        if isinstance(item, PoolStatus):
-            key = (item.entitlement.tenant_id, item.entitlement.entitlement_id)
-            return PoolStatus(
-                entitlement=item.entitlement,
-                standing=item.standing,
-                pool=item.pool,
-                occupancy=self._occupancy(key),
-                at=item.at,
-            )
-        if not isinstance(item, _Refusing):
-            return item
-        denied = item.denied
-        if denied.rule in ("credentials", "nonce"):
-            return Refused(denied.problem)
-        record = self.work.pools[item.key]
-        refusal = Refusal(
-            denial_id=ids[id(item)],
-            rule=denied.rule,
-            feature=denied.key,
-            limit=denied.limit,
-            used=denied.used,
-            overdraft=denied.overdraft,
-            product_name=record.entitlement.product_name,
-            at=self.work.now,
-            occupancy=self._occupancy(item.key),
-            contact=record.contact,
-        )
-        return Refused(denied.problem, refusal)
-
-    def _occupancy(self, key: PoolKey) -> Occupancy:
-        """Who is in a pool, after everything of this batch is written; asked once a batch and pool."""
-        if key not in self.rosters:
-            holders, earliest = self.work.tx.roster(key, HOLDERS_SHOWN)
-            more = max(0, self.work.pool(key).seats.used - len(holders))
-            self.rosters[key] = Occupancy(holders=holders, more=more, next_free_by=earliest)
-        return self.rosters[key]
-
     # --- keys, nonces, shown leases --------------------------------------------------------------------------------
 
     def _earlier(self, tenant_id: str, key: Key | None) -> Earlier | None:
@@ -435,12 +373,7 @@ class _Batch:
     def _nonce(self) -> str:
         return b64url(self.leasing.random(16))
 
-    def _denial_id(self) -> str:
-        number = int.from_bytes(self.leasing.random(4), "big")
-        return f"D-{_TWO[number & 1023]}{_TWO[number >> 10 & 1023]}{_TWO[number >> 20 & 1023]}"
 
-
-_TWO = [low + high for high in ALPHABET for low in ALPHABET]  # ten bits as two characters
 _EMPTY = Occupancy(holders=[], more=0, next_free_by=None)
 
 

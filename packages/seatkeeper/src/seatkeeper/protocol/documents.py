@@ -311,6 +311,7 @@ class Denial(Wire, frozen=True, kw_only=True, omit_defaults=True):
     overdraft: int
     line: int
     feature: str | None = None
+    wanted: int | None = None  # of the feature
     product_name: str | None = None
     holders: list[SeatHolder] = []
     holders_more: int = 0
