@@ -45,6 +45,7 @@ clean:   ## forget everything that was made
 # Python packages, exactly those of the lock; then our two distributions, editable.
 $(READY): requirements.lock packages/seatkeeper/pyproject.toml packages/seatkeeper-server/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up .venv (half a minute) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps \

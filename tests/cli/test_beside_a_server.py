@@ -1,6 +1,7 @@
 """The verbs beside a running server, on the same data: what programs do is seen, what people do takes effect."""
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudServer]:
         yield server
 
 
-def activate(sold: Sold, user: str, host: str = "node7") -> Any:
+def activate(sold: Sold, user: str, host: str = "node7", **more: Any) -> Any:
     """Ask for a seat over HTTP, and give the answer, granted or refused."""
     body = {
         "productId": sold.product,
@@ -37,6 +38,7 @@ def activate(sold: Sold, user: str, host: str = "node7") -> Any:
         "seatName": f"{user}@{host}",
         "activationCode": sold.code,
         "holder": {"user": user, "host": host},
+        **more,
     }
     return call(sold, "POST", "/api/v1/activate", body, {})
 
@@ -51,7 +53,7 @@ def call(sold: Sold, method: str, path: str, body: dict[str, Any], headers: dict
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read())
+            return json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as refused:
         with refused:
             return json.loads(refused.read())
@@ -79,7 +81,7 @@ def test_seats_and_ls_show_who_holds(server: CloudServer) -> None:
 
 def test_why_explains_a_refusal_by_the_id_its_user_saw(server: CloudServer) -> None:
     """Who asked, by which rule, how full it was, who was there, whom to ask."""
-    sold = server.sell("coil", "solver", seats=1, contact="licenses@vendor.example")
+    sold = server.sell("coil", "solver", seats=1, contact="licenses@vendor.example", tenant="coil's vendor")
     activate(sold, "ann")
     denial_id = activate(sold, "eve")["denial"]["id"]
     found = server.ask_json("why", denial_id)
@@ -131,6 +133,7 @@ def test_free_says_that_the_place_counts_until_its_lease_ends(server: CloudServe
     freed = server.ask_json("free", "fay@node9", "--now")
 
     assert "the place counts until" in said
+    assert "at the latest when its lease ends" not in said
     assert refused["errorCode"] == "seats.exhausted"
     assert freed["countsUntil"] is None
     assert "accessToken" in activate(sold, "eve")
@@ -145,6 +148,52 @@ def test_a_blocked_holder_is_refused(server: CloudServer) -> None:
 
     assert refused["errorCode"] == "policy.refused"
     assert server.ask_json("why", refused["denial"]["id"])["rule"] == "excluded"
+
+
+def test_a_blocked_holder_is_shown_and_let_in_again(server: CloudServer) -> None:
+    """`seats` says until when; `free --unblock` ends it."""
+    sold = server.sell("harp", "solver", seats=2)
+    activate(sold, "hugo", "node9")
+    blocked = server.ask("free", "hugo@node9", "--now", "--block", "10m")
+    shown = server.ask("seats", "harp")
+    unblocked = server.ask("free", "hugo@node9", "--unblock")
+
+    assert "hugo@node9 is refused until" in blocked
+    assert "over-used until its program notices, at the latest when its lease ends at" in blocked
+    assert "blocked: hugo@node9 until" in shown
+    assert "hugo@node9 is not blocked any more" in unblocked
+    assert "blocked" not in server.ask("seats", "harp")
+    assert "accessToken" in activate(sold, "hugo", "node9")
+
+
+def test_a_returned_place_is_no_holders(server: CloudServer) -> None:
+    """It lingers: `seats` says so, and when it comes back, and names no lease end."""
+    sold = server.sell("jazz", "solver", seats=1, linger="1h")
+    granted = activate(sold, "joe")
+    call(sold, "DELETE", "/api/v1/activation", {}, {"Authorization": f"Bearer {granted['accessToken']}"})
+
+    assert re.search(r"joe@node7 +returned, comes back at [\d:]+ +[\d:]+ +- ", server.ask("seats", "jazz"))
+
+
+def test_closing_a_customer_at_work_needs_force(server: CloudServer) -> None:
+    """And then says how many are held beyond the end."""
+    sold = server.sell("kilo", "solver", seats=2)
+    activate(sold, "kim")
+    refused = server.verb("change", "kilo", "--until", "2020-01-01")
+    forced = server.ask("change", "kilo", "--until", "2020-01-01", "--force")
+
+    assert refused.returncode == DENIED
+    assert "--force" in refused.stderr
+    assert "held beyond the new end: 1 seat" in forced
+
+
+def test_a_feature_that_will_never_fit_is_not_to_be_waited_for(server: CloudServer) -> None:
+    """The refusal says how much was wanted, and what helps instead."""
+    sold = server.sell("lima", "solver", seats=2, feature="render=elementPool:4")
+    refused = activate(sold, "leo", features=[{"key": "render", "amount": 9}])
+
+    assert "9 wanted, 0 of 4 taken" in refused["details"]
+    assert [remedy["kind"] for remedy in refused["denial"]["remedies"]] == ["renew", "contact"]
 
 
 def test_log_shows_refusals_and_holders_and_never_a_code(server: CloudServer) -> None:
@@ -192,7 +241,9 @@ def test_verbs_read_on_when_the_server_is_gone(tmp_path: Path) -> None:
         sold = server.sell("acme", "solver", seats=1, lease="1s")
         activate(sold, "ann")
         server.kill()
+        states = {one["subject"]: one["seen"] for one in server.ask_json("doctor")}
         (found,) = server.ask_json("seats", sold.entitlement)
 
+    assert states["server"].startswith("not serving since")
     assert found["held"] == 1
     assert server.ask_json("verify")["holds"] is True

@@ -25,7 +25,7 @@ from seatkeeper_server.store.locking import DirectoryLock
 from tests.cli.commands import command
 from tests.support.servers import BIN, Finished, clean_environment, seatkeeper
 
-VERBS = ("cloud", "sell", "change", "ls", "seats", "free", "log", "why", "doctor", "verify")
+VERBS = ("cloud", "sell", "change", "ls", "seats", "free", "vendor", "log", "why", "doctor", "verify")
 DENIED, MISTYPED, UNUSABLE = 1, 2, 3
 
 
@@ -125,6 +125,45 @@ def test_a_mistyped_command_ends_with_2(data: Path) -> None:
     assert [done.returncode for done in wrong] == [MISTYPED] * len(wrong)
     assert all(done.stderr and "Traceback" not in done.stderr for done in wrong)
     assert not data.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("sell", "acme", "solver", "--seats", "3", "--linger", "-1s"), "'-1s' is no interval"),
+        (("sell", "acme", "solver", "--seats", "3", "--days", "9999999999"), "days: 1 to 36500, or never"),
+        (("sell", "acme", "solver", "--seats", "9" * 60), "seats: sell 1 to 1,000,000,000"),
+        (("change", "acme", "--until", "9999-12-31"), "9999-12-30 at the latest"),
+        (("cloud", "--port", "80000"), "--port: it has to be less than or equal to 65535"),
+        (("cloud", "--tls-cert", "server.pem"), "--tls-cert and --tls-key"),
+        (("free", "eve", "--block", "-10m"), "'-10m' is no interval"),
+    ],
+)
+def test_a_wrong_value_is_told_as_what_it_is(data: Path, words: tuple[str, ...], said: str) -> None:
+    """The message names the fault, and the option as it is typed."""
+    done = run(data, *words)
+
+    assert done.returncode == MISTYPED
+    assert said in done.stderr
+
+
+def test_a_host_that_is_none_is_not_taken_for_a_port_in_use(data: Path) -> None:
+    """What to change is the address."""
+    done = seatkeeper("cloud", "--host", "nowhere.invalid", "--port", "0", "--data", data)
+
+    assert done.returncode == UNUSABLE
+    assert "there is no such host" in done.stderr
+    assert "--host" in done.stderr
+    assert "--port" not in done.stderr
+
+
+def test_a_long_value_is_cut(data: Path) -> None:
+    """Ten thousand letters say no more than sixty."""
+    sell(data)
+    wrong = [run(data, verb, "x" * 10_000) for verb in ("seats", "free", "why")]
+
+    assert [done.returncode for done in wrong] == [DENIED] * 3
+    assert max(len(done.stderr) for done in wrong) < 300
 
 
 @pytest.mark.parametrize(
@@ -245,6 +284,41 @@ def test_sell_env_without_a_server_names_this_machine(data: Path) -> None:
     assert "export SEATKEEPER_SERVER=http://127.0.0.1:6500" in done.stdout
 
 
+def test_sell_env_keeps_the_names_as_they_are(data: Path) -> None:
+    """Letters of any script stay what they are in the line that says what was sold."""
+    done = run(data, "sell", "Łódź & Söhne", "solver", "--seats", "3", "--env")
+
+    assert done.stdout.splitlines()[0].startswith("# Łódź & Söhne: 3 x solver, until ")
+
+
+def test_overdraft_is_seen_wherever_seats_are_counted(data: Path) -> None:
+    """In sell, ls and seats; where there is none, nothing is said of it."""
+    sold = run(data, "sell", "acme", "solver", "--seats", "2", "--overdraft", "9").stdout
+    listed = run(data, "ls").stdout.splitlines()
+    shown = run(data, "seats").stdout
+    unlimited = run(data, "sell", "bolt", "solver", "--seats", "2", "--overdraft", "unlimited").stdout
+
+    assert "acme bought 2 x solver, 9 more by overdraft, until" in sold
+    assert (listed[0].split()[3:5], listed[1].split()[3:5]) == (["seats", "overdraft"], ["2", "9"])
+    assert "seats: 2 bought, 9 more by overdraft, 0 held" in shown
+    assert "any number more by overdraft" in unlimited
+
+
+def test_vendor_shows_and_changes_the_contact(data: Path) -> None:
+    """For all his customers at once, and written down; empty means nobody."""
+    sold = sell(data)
+    changed = run(data, "vendor", "--contact", "licenses@example.com")
+    shown, programs = run(data, "vendor"), told(run(data, "vendor", "default", "--json"))
+    emptied = told(run(data, "vendor", "--contact", "", "--json"))
+
+    assert (changed.returncode, changed.stdout) == (0, "")
+    assert re.search(r"vendor +default, 1 customer\n", shown.stdout)
+    assert re.search(r"contact +licenses@example.com\n", shown.stdout)
+    assert (programs["publicKey"], programs["contact"]) == (sold["publicKey"], "licenses@example.com")
+    assert emptied["contact"] is None
+    assert "refused users are told to ask licenses@example.com" in run(data, "log").stdout
+
+
 def test_selling_the_same_twice_is_refused_unless_another_is_meant(data: Path) -> None:
     """The refusal says how to change what was sold."""
     sold = sell(data)
@@ -336,7 +410,7 @@ def test_change_is_quiet_and_tells_programs_before_and_after(data: Path) -> None
 def test_change_of_a_wrong_entitlement_names_the_nearest(data: Path) -> None:
     """A typing mistake is answered with what was probably meant."""
     sold = sell(data)
-    done = run(data, "change", sold["entitlementId"][:-1], "--seats", "5")
+    done = run(data, "change", sold["entitlementId"][:-1] + "-x", "--seats", "5")
 
     assert done.returncode == DENIED
     assert f"did you mean {sold['entitlementId']}?" in done.stderr
@@ -370,6 +444,39 @@ def test_ls_lists_what_was_sold(data: Path) -> None:
         ("acme", 3, 0, "active"),
         ("bolt", 3, 0, "active"),
     ]
+
+
+def test_ls_names_the_vendor_where_there_are_several(data: Path) -> None:
+    """Two vendors may have customers of one name."""
+    sell(data)
+    sell(data, "acme", "--tenant", "other")
+    lines = run(data, "ls").stdout.splitlines()
+
+    assert lines[0].split()[:3] == ["entitlement", "vendor", "customer"]
+    assert [line.split()[1] for line in lines[1:]] == ["default", "other"]
+
+
+def test_what_was_sold_goes_by_its_customers_name(data: Path) -> None:
+    """`seats` shows all that a customer has; `code show` and `change` need one of them."""
+    sold = sell(data)
+    sell(data, "bolt")
+    run(data, "sell", "acme", "editor", "--seats", "1")
+    shown = run(data, "seats", "acme").stdout
+    code = run(data, "code", "show", "acme/solver").stdout
+    ambiguous = run(data, "change", "acme", "--seats", "5")
+
+    assert ("solver (" in shown, "editor (" in shown, "bolt" in shown) == (True, True, False)
+    assert code.strip() == sold["activationCode"]
+    assert ambiguous.returncode == DENIED
+    assert f"{sold['entitlementId']} (acme/solver)" in ambiguous.stderr
+
+
+def test_counts_are_written_as_people_say_them(data: Path) -> None:
+    """One is not many."""
+    run(data, "sell", "acme", "solver", "--seats", "1")
+
+    assert "sold: 1 seat until" in run(data, "log").stdout
+    assert "2 chains, 2 facts, 1 counter: everything fits" in run(data, "verify").stdout
 
 
 def test_seats_of_one_entitlement_and_of_all(data: Path) -> None:
@@ -445,11 +552,14 @@ def test_doctor_sees_an_open_and_then_a_foreign_sealing_key(data: Path) -> None:
     open_to_all = {one["subject"]: one for one in told(run(data, "doctor", "--json"))}
     (data / "seal.key").write_bytes(os.urandom(32))
     foreign = run(data, "doctor")
+    seen = {one["subject"]: one for one in json.loads(run(data, "doctor", "--json").stdout)}
 
     assert open_to_all["sealing key"]["state"] == "warning"
     assert "chmod go-rwx" in open_to_all["sealing key"]["todo"]
     assert foreign.returncode == DENIED
     assert re.search(r"keys of default +failed", foreign.stdout)
+    assert seen["sealing key"]["state"] == "failed"
+    assert "tenant_key" not in foreign.stdout
 
 
 def test_verify_holds_until_somebody_tampers(data: Path) -> None:

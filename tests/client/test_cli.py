@@ -1,8 +1,12 @@
 """`seat status` and `seat doctor`, and the help."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +17,7 @@ from seatkeeper._wire import Reply
 from seatkeeper.testing import FakeServer
 
 HOSTILE = "ann\x1b[2J\x9b2J"
+HOLDER = {"seatName": "ann@ws-1", "since": "2026-01-01T00:00:00Z", "leaseExpiry": "2026-01-01T00:00:00Z"}
 
 
 @pytest.fixture
@@ -52,6 +57,72 @@ def test_status_shows_ten_and_counts_the_others(server: FakeServer, capsys: pyte
 
     assert (some.count("since"), "and 2 more" in some) == (10, True)
     assert (everyone.count("since"), "more" in everyone) == (12, False)
+
+
+def told(server: FakeServer, monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    """Let the server answer something else about its pool."""
+    answer = server._api._status
+
+    def status(request: Request) -> Reply:
+        return Reply(200, {}, json.dumps(json.loads(answer(request).body) | changes).encode())
+
+    monkeypatch.setitem(server._api._routes, ("POST", "/api/v1/status"), status)
+
+
+@pytest.mark.parametrize(("status", "word"), [("expired", "expired"), ("disabled", "disabled"), ("exported", "local")])
+def test_status_of_an_ended_entitlement_says_so(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: str, word: str
+) -> None:
+    """Seats that nobody may take are not free; the exit code is that of a refusal by the license."""
+    told(server, monkeypatch, status=status)
+    code = cli.main(["status"])
+    output = capsys.readouterr().out
+
+    assert code == 77
+    assert word in output
+    assert "free" not in output
+
+
+def test_status_counts_overdraft_apart(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was bought, and what would be granted beyond it."""
+    told(server, monkeypatch, seats=1, used=0, free=11)
+    cli.main(["status"])
+
+    assert "0 of 1 seats taken, 1 free and 10 in overdraft" in capsys.readouterr().out
+
+
+def test_all_is_all_that_the_server_names(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names twenty; the help says so, and the rest is counted."""
+    told(server, monkeypatch, used=25, seats=30, holders=[HOLDER] * 20)
+    cli.main(["status", "-a"])
+    output = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["status", "--help"])
+
+    assert (output.count("since"), "and 5 more" in output) == (20, True)
+    assert "up to 20" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["doctor"], ["--help"]])
+def test_a_reader_who_has_seen_enough_is_no_error(server: FakeServer, arguments: list[str]) -> None:
+    """`seat status | grep -q x`: not a word, and no failure."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "seatkeeper.cli", *arguments],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_status_is_json_for_programs(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,6 +215,27 @@ def test_doctor_says_which_hop_fails(
     assert exit_code == code
 
 
+def test_doctor_does_not_blame_the_code_for_the_tenant(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown tenant is said in a user's words, and the code is not judged before it is right."""
+    cli.main(["doctor", "--tenant", "t_x"])
+    output = capsys.readouterr().out
+
+    assert "t_x is not known here" in output
+    assert hops(output)["code"] == "–"
+
+
+def test_doctor_reports_a_file_that_is_not_there(
+    server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Among the settings, by its name and the variable's."""
+    missing = str(tmp_path / "nope.pem")
+    code = cli.main(["doctor", "--ca-file", missing])
+    output = capsys.readouterr().out
+
+    assert (code, hops(output)) == (78, {"settings": "✗"})
+    assert f"{missing} (SEATKEEPER_CA_FILE)" in output
+
+
 def test_doctor_names_a_proxy_that_is_in_the_way(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,11 +252,13 @@ def test_doctor_names_a_proxy_that_is_in_the_way(
 def test_doctor_finds_a_server_without_tls(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """https to an http port fails at the TLS hop."""
+    """https to an http port fails at the TLS hop, and the hint is about the address."""
     monkeypatch.setenv("SEATKEEPER_SERVER", server.url.replace("http:", "https:"))
     cli.main(["doctor"])
+    output = capsys.readouterr().out
 
-    assert hops(capsys.readouterr().out)["tls"] == "✗"
+    assert hops(output)["tls"] == "✗"
+    assert "write http:// in SEATKEEPER_SERVER" in output
 
 
 def test_doctor_notices_something_that_is_no_license_server(
@@ -196,7 +290,24 @@ def test_help_shows_the_variables_and_an_example(verb: str, capsys: pytest.Captu
     output = capsys.readouterr().out
 
     assert "SEATKEEPER_SERVER" in output
+    assert "exit codes:" in output
+    assert "where the license server is" in output
+    assert "--client-cert-file" in output
     assert f"example:\n  seat {verb}" in output
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code"),
+    [("render=2", 75), ("render=5", 78), ("rendr=1", 78), ("credits=1", 78)],
+    ids=["taken", "more-than-there-is", "unknown", "used-up"],
+)
+def test_75_means_that_waiting_may_help(monkeypatch: pytest.MonkeyPatch, wanted: str, code: int) -> None:
+    """A feature that doesn't exist, is used up or was never bought in that amount is no reason to try again."""
+    with FakeServer(seats=3, features={"render": 4, "credits": "usageCount:1"}) as server:
+        for variable, value in server.environment.items():
+            monkeypatch.setenv(variable, value)
+        with seatkeeper.seat(features={"render": 3, "credits": 1}):
+            assert cli.main(["run", "--feature", wanted, "--", sys.executable, "-c", ""]) == code
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["run", "--feature", "render=x", "--", "true"]])

@@ -53,12 +53,27 @@ def test_a_few_holders_are_shown_and_the_others_counted() -> None:
     assert "and 55 more" in text
 
 
-def test_the_sites_contact_takes_the_place_of_the_vendors() -> None:
-    """One answer to the question whom to ask."""
+def test_the_sites_contact_does_not_hide_the_vendors() -> None:
+    """The one frees a seat, the other sells one."""
     refused = denial(remedies=[Remedy(kind="contact", text="Ask the vendor.")])
+    text = errors.refusal_text(refused, contact="it@example.com")
 
-    assert "Ask the vendor." in errors.refusal_text(refused)
-    assert "vendor" not in errors.refusal_text(refused, contact="it@example.com")
+    assert "To do: Ask the vendor.\nAsk: it@example.com\n" in text
+
+
+def test_nobody_is_told_to_wait_in_vain() -> None:
+    """Without an end of a lease that would help, neither the sentence about it nor the advice to wait."""
+    text = errors.refusal_text(denial(next_free_by=None))
+
+    assert "Wait" not in text
+    assert "earliest" not in text
+
+
+def test_a_refused_feature_says_how_much_was_wanted() -> None:
+    """Three may be too many where two would do."""
+    refused = denial(rule="feature-exhausted", feature="render", limit=10, used=8, wanted=3)
+
+    assert "render of solver: 3 wanted, 8 of 10 are taken, 3 waiting" in errors.refusal_text(refused, product="solver")
 
 
 def test_no_text_promises_a_free_seat() -> None:
@@ -98,7 +113,29 @@ def test_an_error_shows_a_servers_sentence_and_obeys_none_of_it() -> None:
     body = json.encode(ErrorBody(error="x", details=HOSTILE, error_code="credentials.unknown"))
     error = problem_in(Reply(401, {}, body), server="http://s.example", at=NOW, product=None, contact=None)
 
-    assert (str(error), error.details) == (TAMED, HOSTILE)
+    assert (str(error).splitlines()[0], error.details) == (TAMED, HOSTILE)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, "credentials.unknown"), (404, "feature.unknown"), (409, "seat.gone"), (503, "storage.full")]
+)
+def test_every_problem_ends_with_contact_server_and_time(status: int, code: str) -> None:
+    """Whoever is asked for help needs them."""
+    body = json.encode(ErrorBody(error="x", details="No.", error_code=code))
+    error = problem_in(Reply(status, {}, body), server="http://s.example", at=NOW, product=None, contact="it@example.com")
+
+    assert str(error) == f"No.\nAsk: it@example.com\n(http://s.example · {NOW:%Y-%m-%d %H:%M:%S}Z)"
+
+
+def test_an_unknown_feature_is_named() -> None:
+    """By the key that was asked for, whatever the server calls it."""
+    server = FakeServer(features={"render": 2})
+
+    with (
+        seatkeeper.seat(**server.settings) as seat,
+        pytest.raises(seatkeeper.NoFeature, match=r"^rendr: This entitlement has no such feature"),
+    ):
+        seat.checkout("rendr")
 
 
 def test_an_unreachable_servers_words_are_tamed_too() -> None:

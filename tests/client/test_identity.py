@@ -1,5 +1,6 @@
 """Who asks for a seat."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,16 @@ def test_slots_of_other_products_are_not_in_the_way(tmp_path: Path) -> None:
     assert numbers == (0, 0)
 
 
+def test_slots_of_other_users_are_not_in_the_way(tmp_path: Path) -> None:
+    """Who shares a state folder with another has a first window all the same."""
+    slots = [take_slot(tenant="t", product="p", user=user, folder=tmp_path) for user in ("ada", "bob")]
+    numbers = [slot.number for slot in slots]
+    for slot in slots:
+        slot.release()
+
+    assert numbers == [0, 0]
+
+
 def test_without_a_place_for_locks_the_seat_is_one_of_its_own(tmp_path: Path) -> None:
     """Nobody is counted together with somebody else just because a home is read-only."""
     (tmp_path / "slots").write_text("in the way")
@@ -168,6 +179,27 @@ def test_an_unknown_way_is_refused() -> None:
     """A typing error is not a seat id."""
     with pytest.raises(ConfigurationError, match="window, user, machine"):
         identify(tenant="t", product="p", by="usr")  # type: ignore[arg-type]
+
+
+def test_lists_tell_windows_apart() -> None:
+    """The second window of a user on a machine is shown with its number."""
+    first, second = who("window"), who("window")
+    names = (first.seat_name, second.seat_name)
+    for identity in (first, second):
+        assert identity.slot is not None
+        identity.slot.release()
+
+    assert names[1] == f"{names[0]} 2"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+def test_a_slots_file_is_its_users_own(tmp_path: Path) -> None:
+    """0600, whatever the umask."""
+    before = os.umask(0)
+    take_slot(tenant="t", product="p", folder=tmp_path).release()
+    os.umask(before)
+
+    assert [file.stat().st_mode & 0o777 for file in (tmp_path / "slots").iterdir()] == [0o600]
 
 
 def test_the_seat_is_shown_as_user_at_host() -> None:

@@ -153,6 +153,24 @@ def test_a_command_that_does_not_exist_takes_no_seat(server: FakeServer) -> None
     assert server.requests == []
 
 
+def test_a_file_that_is_no_program_takes_no_seat(server: FakeServer, tmp_path: Path) -> None:
+    """126, as shells say it."""
+    (tmp_path / "notes").write_text("not a program")
+    done = seat_run(server, "--", str(tmp_path / "notes"))
+
+    assert (done.returncode, server.requests) == (126, [])
+    assert "notes" in done.stderr
+
+
+def test_a_seat_of_one_process_leaves_nothing_behind(server: FakeServer, tmp_path: Path) -> None:
+    """Nobody will ever ask by that id again; the record of a window stays, for the next start."""
+    folders = [tmp_path / "process", tmp_path / "window"]
+    for folder in folders:
+        seat_run(server, "--seat-id", folder.name, "--", "true", SEATKEEPER_STATE_DIR=str(folder))
+
+    assert [len(list((folder / "seats").iterdir())) for folder in folders] == [0, 1]
+
+
 def test_the_command_goes_on_when_the_seat_is_lost(server: FakeServer, start: Start) -> None:
     """The default: warn on the terminal, and don't throw the user's work away."""
     running = start("--", "sh", "-c", "sleep 5; exit 3")

@@ -325,6 +325,8 @@ def test_a_seat_given_to_another_is_lost_with_a_reason() -> None:
 
     assert loss is not None
     assert isinstance(loss.__cause__, seatkeeper.NoSeat)
+    assert isinstance(loss, seatkeeper.SeatGone)
+    assert "taken back by an administrator before its lease had ended; a new one was refused: No seat is free" in str(loss)
     assert program.session.fresh_loss() is None
 
 

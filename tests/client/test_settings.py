@@ -1,11 +1,13 @@
 """Where an application finds its settings: trust is the vendor's, place is the customer's."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from seatkeeper import ConfigurationError
 from seatkeeper._settings import Given, Settings, find_settings, read_servers, settings_files
+from seatkeeper.protocol.codes import make_code
 from seatkeeper.testing import FakeServer
 
 KEY = FakeServer().public_key
@@ -88,6 +90,75 @@ def test_what_is_missing_is_named(missing: str) -> None:
 
     with pytest.raises(ConfigurationError, match=missing):
         find_settings(Given(), environment=environment, files=[])
+
+
+def test_everything_that_is_missing_is_told_at_once() -> None:
+    """Nobody wants to learn of five settings in five attempts."""
+    with pytest.raises(ConfigurationError) as error:
+        find_settings(Given(), environment={}, files=[])
+    assert all(variable in str(error.value) for variable in ENVIRONMENT)
+
+
+@pytest.mark.parametrize("change", [lambda code: swapped(code, 3), lambda code: code.lower()[:-1] + other(code[-1])])
+def test_a_mistyped_code_is_found_before_anything_is_sent(change: Callable[[str], str]) -> None:
+    """By its check character; the message shows no more than the last four."""
+    code = make_code(bytes(range(15)))
+    with pytest.raises(ConfigurationError, match="mistyped") as error:
+        find(SEATKEEPER_CODE=change(code))
+    assert code[:5] not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        make_code(bytes(range(15))),
+        make_code(bytes(range(15))).lower().replace("-", " "),
+        "ACME-2026-0001",
+        "UUUUU-UUUUU-UUUUU-UUUUU-UUUUU",
+        "wrong",
+    ],
+)
+def test_other_codes_are_sent_as_they_are(code: str) -> None:
+    """A vendor may have codes of his own; ours have many spellings."""
+    assert find(SEATKEEPER_CODE=code).code == code
+
+
+def swapped(code: str, at: int) -> str:
+    """Swap two neighbours."""
+    return code[:at] + code[at + 1] + code[at] + code[at + 2 :]
+
+
+def other(character: str) -> str:
+    return "7" if character != "7" else "8"
+
+
+@pytest.mark.parametrize("line", ["server = 27.5", 'code = ["one"]', "contact = true", 'server = { url = "x" }'])
+def test_a_value_of_the_wrong_kind_is_a_mistake(tmp_path: Path, line: str) -> None:
+    """The setting was meant: it is not passed over, and its file is named."""
+    file = tmp_path / "seatkeeper.toml"
+    file.write_text(line)
+
+    with pytest.raises(ConfigurationError, match=rf"seatkeeper\.toml: {line.split()[0]} must be text"):
+        find(files=[file])
+
+
+def test_another_products_mistakes_stop_nobody(tmp_path: Path) -> None:
+    """Vendors share the file."""
+    file = tmp_path / "seatkeeper.toml"
+    file.write_text("[mesher]\nserver = 27.5\n")
+
+    assert find(Given(name="solver"), [file]).servers == ("http://env.example",)
+
+
+def test_a_key_that_is_no_setting_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Also within a product's table; it stops nobody, for a newer version may know it. Tables are other products'."""
+    file = tmp_path / "seatkeeper.toml"
+    file.write_text('sever = "http://x.example"\n[solver]\ncod = "y"\nserver = "http://solver.example"\n')
+    settings = find(Given(name="solver"), [file])
+
+    assert settings.servers == ("http://env.example",)
+    assert caplog.records[0].name == "seatkeeper"
+    assert ["key=sever" in caplog.text, "key=cod " in caplog.text, "key=solver" in caplog.text] == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -66,3 +66,15 @@ def test_the_readmes_examples_run(number: int, monkeypatch: pytest.MonkeyPatch, 
         exec(compile(block, f"README example {number + 1}", "exec"), {"__name__": "readme", "work": lambda: None})
 
     assert server.used == 0
+
+
+async def test_the_wrong_kind_of_with_names_the_right_one() -> None:
+    """`async with seat()` and `with async_seat()` are told apart in one sentence."""
+    server = FakeServer()
+
+    with pytest.raises(TypeError, match="async_seat"):
+        async with seatkeeper.seat(**server.settings):
+            pass
+    with pytest.raises(TypeError, match=r"seatkeeper\.seat"), seatkeeper.async_seat(**server.settings):
+        pass
+    assert server.requests == []

@@ -2,9 +2,13 @@
 
 import re
 import sys
+from inspect import signature
+from typing import get_args
 
 import pytest
 
+import seatkeeper
+from seatkeeper._seat import State
 from tests.docs.authority import write_certificates
 from tests.docs.conftest import Shell
 from tests.docs.pages import ROOT, blocks
@@ -35,27 +39,54 @@ def test_the_tutorials_program(shell: Shell) -> None:
 
 def test_freeing_a_stuck_seat(shell: Shell) -> None:
     """Seen, taken back in honesty, taken back at once."""
-    seats, free, free_now = blocks(DOCS / "howto" / "free-a-stuck-seat.md", "sh")
-    done = shell.run(SELL + HOLD.format(user="ada") + HOLD.format(user="bob") + seats + free + free_now)
+    seats, free, free_now, block = blocks(DOCS / "howto" / "free-a-stuck-seat.md", "sh")
+    done = shell.run(SELL + HOLD.format(user="ada") + HOLD.format(user="bob") + seats + free + free_now + block)
 
     assert done.returncode == 0, done.stderr
     assert "2 bought, 2 held" in done.stdout
     assert "the place counts until" in done.stdout
     assert "the place is free, and over-used until its program notices" in done.stdout
+    assert re.search(r"bob@.* is refused until .*\nbob@.* is not blocked any more", done.stdout)
 
 
 def test_finding_out_why(shell: Shell) -> None:
     """By the id, however it is typed, and by looking through a customer's refusals."""
-    by_id, by_customer = blocks(DOCS / "howto" / "why-refused.md", "sh")
+    by_id, by_customer, contact = blocks(DOCS / "howto" / "why-refused.md", "sh")
     shell.run(SELL + HOLD.format(user="ada") + HOLD.format(user="bob"))
     refused = shell.run(". ./acme.env; seat run -- true || true")
     denial = re.findall(r"D-\w+", refused.stderr)[0]
-    done = shell.run(by_id + by_customer, DENIAL=denial.lower())
+    done = shell.run(contact + by_id + by_customer, DENIAL=denial.lower())
 
     assert done.returncode == 0, done.stderr
     assert f"{denial}: ada@" in done.stdout
     assert "pool-full" in done.stdout
     assert "acme/solver" in done.stdout
+    assert "ask     licenses@example.com" in done.stdout
+
+
+def test_the_page_of_the_python_names(shell: Shell) -> None:
+    """Its programs run as they stand, one after the other, beside a holder who is seen."""
+    page = DOCS / "reference" / "python.md"
+    shell.run(SELL.replace("--seats 2", "--seats 3 --feature render=elementPool:4") + HOLD.format(user="bob"))
+    for number, program in enumerate(blocks(page, "python")):
+        shell.write(f"program{number}.py", program)
+    done = [shell.run(f". ./acme.env; {sys.executable} program{number}.py") for number in range(3)]
+
+    assert done[0].stdout == "held {'render': 1}\nrender 2 drawn, 3 held\n", done[0]
+    assert done[1].stdout == "solver: 3 bought, held\n", done[1]
+    assert re.fullmatch(r"1 of 3 taken, 2 free\nbob@.* \d{4}-.*\n", done[2].stdout), done[2]
+
+
+def test_the_page_of_the_python_names_is_complete() -> None:
+    """Every public name, argument, attribute and state is on it, and each error with the error it is one of."""
+    text = (DOCS / "reference" / "python.md").read_text()
+    errors = [one for one in map(seatkeeper.__dict__.get, seatkeeper.__all__) if isinstance(one, type)]
+    arguments = {*signature(seatkeeper.seat).parameters, *signature(seatkeeper.async_seat).parameters}
+    offered = {name for name in dir(seatkeeper.Seat) if not name.startswith("_")} | arguments | set(get_args(State))
+    named = set(re.findall(r"[A-Za-z_]+(?: risk)?", " ".join(re.findall(r"`[^`\n]+`", text))))
+
+    assert {*seatkeeper.__all__, *offered} - named == set()
+    assert [one.__name__ for one in errors if f"| `{one.__name__}` | `{one.__base__.__name__}` |" not in text] == []
 
 
 def test_testing_a_program_of_ones_own(shell: Shell) -> None:

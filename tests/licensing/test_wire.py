@@ -179,8 +179,32 @@ def test_a_full_pool_refuses_and_explains(program: Program, others: list[Program
     assert {holder["seatName"] for holder in denial["holders"]} == {f"{one.seat_id}@host" for one in others}
     assert all({"since", "leaseExpiry"} <= holder.keys() for holder in denial["holders"])
     assert denial["nextFreeBy"]
-    assert denial["remedies"]
+    assert [remedy["kind"] for remedy in denial["remedies"]] == ["wait", "free", "contact"]
     assert "free at" not in answer.text
+
+
+def test_a_refusals_sentence_is_the_same_everywhere(program: Program, others: list[Program], target: Target) -> None:
+    """How full, and the earliest lease end, which is no promise: a program may show it as it is."""
+    said, denial = program.activate().json()["details"], program.activate().json()["denial"]
+    full, end = f"{target.seats} of {target.seats}", denial["nextFreeBy"][:19].replace("T", " ")
+
+    assert said == (
+        f"Every seat of {denial['productName']} is taken: {full}. The earliest lease ends and its place comes back"
+        f" by {end} UTC, unless it is refreshed."
+    )
+
+
+def test_what_there_is_never_enough_of_is_not_worth_waiting_for(program: Program) -> None:
+    """More than was bought: the amounts, no holders, no lease end, and no advice to wait."""
+    answer = program.activate(program.body(features=[{"key": "render", "amount": 10_000}])).json()
+    denial = answer["denial"]
+
+    assert denial["wanted"] == 10_000
+    assert not {"holders", "nextFreeBy"} & denial.keys()
+    assert [remedy["kind"] for remedy in denial["remedies"]] == ["renew", "contact"]
+    assert "render is left in" in answer["details"]
+    assert "10000 wanted" in answer["details"]
+    assert "earliest" not in answer["details"]
 
 
 def test_a_returned_seat_goes_to_the_next(program: Program, others: list[Program]) -> None:

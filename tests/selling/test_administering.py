@@ -1,17 +1,19 @@
 """Freeing a seat and blocking its holder, without pretending that a program forgets its lease."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from seatkeeper_server.domain.terms import Mode
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
 from seatkeeper_server.service import administering
 from seatkeeper_server.service.administering import Ambiguous, FreedSeat, Freeing
 from seatkeeper_server.service.calls import Refused, Served, Verb, Who
 from seatkeeper_server.service.catalogue import CannotDo, NotFound
+from seatkeeper_server.store.sqlite import SqliteStore
 from tests.selling.conftest import after, books, granted, take
-from tests.support.house import House, activate, held
+from tests.support.house import House, activate, held, make_house
 
 LEASE_AND_MARGIN = timedelta(minutes=2) + margin_for(BEAT)
 
@@ -142,7 +144,70 @@ def test_a_known_holder_without_a_seat_can_be_blocked(house: House) -> None:
     assert house.facts() == ["Claimed", "TakenBack", "Note"]
 
 
+def test_a_node_lock_whose_lease_is_over_is_free_at_once(store: SqliteStore) -> None:
+    """Its place was only kept; no moment that is past is told as one to come."""
+    house = make_house(store, seats=1, mode=Mode.NODE_LOCK)
+    take(house, "ann")
+    house.pass_(10_000)
+    freed = free(house, "ann")
+
+    assert (freed.counts_until, freed.overused_until) == (None, None)
+    assert isinstance(house.one(activate("eve")), Served)
+
+
+def test_a_place_given_away_at_once_is_overused_till_its_lease_ends(house: House) -> None:
+    """That much is known: its program believes in it no longer than that."""
+    take(house, "ann")
+
+    assert free(house, "ann", at_once=True).overused_until == after(120)
+
+
+@pytest.mark.parametrize(("at_once", "counts_until"), [(False, after(300)), (True, None)])
+def test_a_lingering_place_was_given_back_already(store: SqliteStore, at_once: bool, counts_until: datetime | None) -> None:
+    """No program believes in it, so nobody over-uses it either."""
+    house = make_house(store, linger=timedelta(minutes=5))
+    (served,) = take(house, "ann")
+    house.one(held(Verb.RETURN, served))
+    freed = free(house, "ann", at_once=at_once)
+
+    assert (freed.lingered, freed.counts_until, freed.overused_until) == (True, counts_until, None)
+
+
+def test_a_block_can_be_lifted(house: House) -> None:
+    """With --unblock he gets in at once; nothing is taken back, and it is a fact."""
+    take(house, "ann")
+    free(house, "ann", at_once=True, block=timedelta(minutes=10))
+    freed = free(house, "ann", unblock=True)
+
+    assert (freed.unblocked, freed.activation_id) == (True, None)
+    assert isinstance(house.one(activate("ann")), Served)
+    assert house.rows("SELECT data ->> 'what' FROM fact WHERE kind = 'Note' ORDER BY number") == [("blocked",), ("unblocked",)]
+
+
+def test_who_is_not_blocked_can_not_be_unblocked(house: House) -> None:
+    """A block that has ended is none."""
+    take(house, "ann")
+    free(house, "ann", block=timedelta(minutes=1))
+    house.pass_(61)
+    with pytest.raises(CannotDo, match="not blocked"):
+        free(house, "ann", unblock=True)
+
+
+def test_freeing_tells_of_an_earlier_block(house: House) -> None:
+    """Whoever looks at what became of a holder sees that he is kept out."""
+    take(house, "ann")
+    free(house, "ann", block=timedelta(minutes=10))
+
+    assert free(house, "ann", at_once=True).blocked_until == after(600)
+
+
 def test_blocking_for_no_time_makes_no_sense() -> None:
     """`--block 0s` is a mistake."""
     with pytest.raises(ValueError, match="10m"):
         Freeing(holder="ann", block=timedelta(0))
+
+
+def test_unblocking_takes_no_seat() -> None:
+    """`--unblock --now` says two things at once."""
+    with pytest.raises(ValueError, match="--now"):
+        Freeing(holder="ann", unblock=True, at_once=True)

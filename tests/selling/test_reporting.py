@@ -10,6 +10,7 @@ from seatkeeper_server.domain.terms import SEAT, Kind, Mode, Right
 from seatkeeper_server.service import administering, reporting
 from seatkeeper_server.service.administering import Freeing
 from seatkeeper_server.service.calls import Verb
+from seatkeeper_server.service.catalogue import Blocked
 from seatkeeper_server.service.reporting import Condition, Occupation
 from seatkeeper_server.store.sqlite import SqliteStore
 from tests.selling.conftest import Shop, after, books, take
@@ -72,6 +73,16 @@ def test_a_seat_that_lingers_is_shown_as_returned(store: SqliteStore) -> None:
 
     assert conditions(house) == {"ann@host": Condition.RETURNED}
     assert occupation(house).held == 1
+
+
+def test_who_is_refused_is_shown_till_the_block_ends(house: House) -> None:
+    """A block is nothing that has to be found out from refusals."""
+    take(house, "ann")
+    with books(house) as catalogue:
+        administering.free(catalogue, Freeing(holder="ann", block=timedelta(minutes=10)), START)
+
+    assert occupation(house).blocked == [Blocked("ann@host", after(600))]
+    assert occupation(house, 601).blocked == []
 
 
 def test_a_node_lock_outlives_its_lease(store: SqliteStore) -> None:

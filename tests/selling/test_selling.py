@@ -11,9 +11,10 @@ from seatkeeper.protocol import codes
 from seatkeeper_server.domain.catalogue import Sold, Terms, read_feature
 from seatkeeper_server.domain.terms import Overdraft
 from seatkeeper_server.sealing import SealKey, SealKeyError
-from seatkeeper_server.service import selling
+from seatkeeper_server.service import selling, vendors
 from seatkeeper_server.service.calls import Outcome, Refused, Served
-from seatkeeper_server.service.catalogue import NotFound
+from seatkeeper_server.service.catalogue import CannotDo, NotFound
+from seatkeeper_server.service.finding import Ambiguous
 from seatkeeper_server.service.leasing import Leasing
 from seatkeeper_server.service.selling import AlreadySold, InUse
 from seatkeeper_server.store.vault import KeyVault
@@ -139,13 +140,56 @@ def test_vendors_share_nothing(shop: Shop) -> None:
     assert len(hashes) == 2
 
 
-def test_a_later_contact_replaces_the_earlier_one(shop: Shop) -> None:
-    """Whom refused users should ask can be said with any sale; saying nothing leaves it."""
+def test_a_sale_changes_no_contact_of_a_known_vendor(shop: Shop) -> None:
+    """It is what refused users of every other customer are shown; the refusal says how it is changed for all."""
     shop.sell(contact="old@example.com")
-    shop.sell("bolt", contact="new@example.com")
+    with pytest.raises(CannotDo, match=r"old@example.com, for all customers.*seatkeeper vendor default --contact 'O'"):
+        shop.sell("bolt", contact="O'Brien")
+
+    assert shop.rows("SELECT contact FROM tenant") == [("old@example.com",)]
+    assert shop.rows("SELECT name FROM customer") == [("acme",)]
+
+
+def test_saying_the_same_contact_or_none_is_no_change(shop: Shop) -> None:
+    """A script that always names the contact goes on working."""
+    shop.sell(contact="old@example.com")
+    shop.sell("bolt", contact="old@example.com")
     shop.sell("coil")
 
-    assert shop.rows("SELECT contact FROM tenant") == [("new@example.com",)]
+    assert shop.rows("SELECT contact FROM tenant") == [("old@example.com",)]
+
+
+def test_a_vendors_contact_is_changed_for_all_and_that_is_a_fact(shop: Shop) -> None:
+    """What it was before stays on record; saying the same again is no fact."""
+    sold = shop.sell(contact="old@example.com")
+    with shop.opened() as (catalogue, vault):
+        for contact in ("new@example.com", "new@example.com"):
+            vendors.change_contact(catalogue, None, contact, START)
+        found = vendors.vendor(catalogue, vault, "default")
+
+    assert (found.contact, found.public_key, found.customers) == ("new@example.com", sold.public_key, 1)
+    assert notes(shop, "contactChanged") == [{"before": "old@example.com", "after": "new@example.com"}]
+
+
+def test_of_several_vendors_one_has_to_be_named(shop: Shop) -> None:
+    """Nobody's contact is changed by guessing."""
+    shop.sell()
+    shop.sell(tenant="other")
+    with shop.opened() as (catalogue, _), pytest.raises(CannotDo, match="name one of default, other"):
+        vendors.change_contact(catalogue, None, "new@example.com", START)
+
+    assert shop.rows("SELECT contact FROM tenant") == [(None,), (None,)]
+
+
+def test_a_customer_of_nearly_a_known_name_is_probably_that_one(shop: Shop) -> None:
+    """`ACME` beside `acme` is refused, unless a second customer is meant."""
+    shop.sell("acme")
+    with pytest.raises(CannotDo, match=r"did you mean acme\?.*--another"):
+        shop.sell("ACME", "editor")
+    shop.sell("ACME", "editor", another=True)
+    shop.sell("ACME", "viewer")
+
+    assert shop.rows("SELECT name FROM customer ORDER BY name") == [("ACME",), ("acme",)]
 
 
 def test_a_code_lies_nowhere_in_the_open(shop: Shop, tmp_path: Path) -> None:
@@ -181,7 +225,26 @@ def test_a_wrong_entitlement_names_the_nearest(shop: Shop) -> None:
     """A typing mistake is answered with what was probably meant."""
     sold = shop.sell()
     with pytest.raises(NotFound, match=f"did you mean {sold.entitlement_id}"):
-        shop.change(sold.entitlement_id[:-1], seats=5)
+        shop.change(sold.entitlement_id[:-1] + "-wrong", seats=5)
+
+
+@pytest.mark.parametrize("called", ["acme", "acme/solver", "the beginning"])
+def test_an_entitlement_goes_by_customer_product_or_the_beginning_of_its_id(shop: Shop, called: str) -> None:
+    """What people have at hand is enough, as long as only one is meant."""
+    sold = shop.sell()
+    shop.sell("bolt")
+    shop.change(sold.entitlement_id[:10] if called == "the beginning" else called, seats=5)
+
+    assert dict(shop.rows("SELECT entitlement_id, bought FROM pool_right"))[sold.entitlement_id] == 5
+
+
+def test_a_name_of_several_is_refused_with_the_choice(shop: Shop) -> None:
+    """Nothing is changed by guessing."""
+    first, _ = shop.sell("acme", "solver"), shop.sell("acme", "editor")
+    with pytest.raises(Ambiguous, match=rf"{first.entitlement_id} \(acme/solver\)"):
+        shop.change("acme", seats=5)
+
+    assert shop.rows("SELECT DISTINCT bought FROM pool_right") == [(3,)]
 
 
 # --- change --------------------------------------------------------------------------------------------------------
@@ -245,6 +308,29 @@ def test_places_that_ended_do_not_stand_in_the_way_of_shrinking(shop: Shop) -> N
     changed = shop.change(sold.entitlement_id, seats=1)
 
     assert changed.going == 0
+
+
+def test_a_customer_at_work_is_not_closed_by_a_slip(shop: Shop) -> None:
+    """An end before the leases that are held end is refused, in the past or not; by force it is told how many are held."""
+    sold = shop.sell()
+    ask(shop, sold, "ann")
+    for until in (START - timedelta(days=2000), START + timedelta(minutes=1)):
+        with pytest.raises(InUse, match="the lease of 1 held seat runs until 2026-06-01T12:02:00Z"):
+            shop.change(sold.entitlement_id, moves_end=True, until=until)
+    later = shop.change(sold.entitlement_id, moves_end=True, until=START + timedelta(minutes=2))
+    forced = shop.change(sold.entitlement_id, moves_end=True, until=START, force=True)
+
+    assert (later.working, forced.working) == (0, 1)
+    assert [note.get("working") for note in notes(shop, "changed")] == [None, 1]
+
+
+def test_leases_that_are_over_do_not_stand_in_the_way_of_an_end(shop: Shop) -> None:
+    """Nobody is at work under them."""
+    sold = shop.sell()
+    ask(shop, sold, "ann")
+    shop.now = START + timedelta(minutes=3)
+
+    assert shop.change(sold.entitlement_id, moves_end=True, until=START).working == 0
 
 
 def test_an_end_in_the_past_refuses_the_next_program(shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """How people who sell write intervals, features, overdrafts and ends."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from seatkeeper_server.domain.catalogue import (
     Feature,
     Sale,
     Terms,
+    is_nearly,
     read_end,
     read_feature,
     read_overdraft,
@@ -100,11 +102,40 @@ def test_an_end_may_be_a_moment_or_never() -> None:
     assert read_end("never") is None
 
 
-@pytest.mark.parametrize("text", ["soon", "2027-13-01", "2027-02-30", "31.1.2027", "2027-01-31T12:00:00", "9999-12-31", ""])
+@pytest.mark.parametrize("text", ["soon", "2027-13-01", "2027-02-30", "31.1.2027", "2027-01-31T12:00:00", ""])
 def test_an_end_that_is_no_date_is_refused(text: str) -> None:
     """A moment without a zone would be a different one on every machine."""
     with pytest.raises(ValueError, match=r"no date|time zone"):
         read_end(text)
+
+
+def test_an_end_beyond_the_calendar_is_told_from_one_that_is_no_date() -> None:
+    """The day after the last one can't be written."""
+    with pytest.raises(ValueError, match="too far away: write 9999-12-30"):
+        read_end("9999-12-31")
+
+    assert read_end("9999-12-30") is not None
+
+
+@pytest.mark.parametrize("read", [read_end, read_feature, read_overdraft, read_interval])
+def test_a_long_value_is_cut_where_it_is_said_back(read: Callable[[str], object]) -> None:
+    """The message stays readable."""
+    with pytest.raises(ValueError, match=r"…") as refused:
+        read("x" * 10_000)
+
+    assert len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize(("one", "other"), [("ACME", "acme"), ("ACME Inc.", "acme, inc"), ("Straße", "STRASSE")])
+def test_names_that_differ_in_spelling_only_are_nearly_the_same(one: str, other: str) -> None:
+    """Case, blanks and punctuation are what fingers slip on."""
+    assert is_nearly(one, other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("acme", "acne"), ("..", "--")])
+def test_names_that_differ_in_letters_are_others(one: str, other: str) -> None:
+    """Nothing is guessed at."""
+    assert not is_nearly(one, other)
 
 
 @pytest.mark.parametrize("wrong", [{"seats": 0}, {"seats": 3, "lease": timedelta(0)}, {"seats": 3, "days": 0}])

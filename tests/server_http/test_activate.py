@@ -223,7 +223,8 @@ def test_a_full_pool_is_402_and_explains_itself():
 
     assert (reply.status, reply.json["errorCode"]) == (402, "seats.exhausted")
     assert reply.json["details"] == (
-        "Every seat of solver is taken: 3 of 3. The earliest lease ends and its place comes back by 2026-06-01 12:01:00 UTC, unless it is refreshed."
+        "Every seat of solver is taken: 3 of 3. The earliest lease ends and its place comes back by 2026-06-01 12:01:00 UTC,"
+        " unless it is refreshed."
     )
     assert (denial["id"], denial["rule"], denial["limit"], denial["used"], denial["line"]) == ("D-7K3M2Q", "pool-full", 3, 3, 0)
     assert denial["holders"] == [{"seatName": "bob@ws", "since": "2026-06-01T11:00:00Z", "leaseExpiry": "2026-06-01T12:01:00Z"}]

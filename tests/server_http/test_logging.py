@@ -1,6 +1,7 @@
 """The server's own log: for people on a terminal, for programs elsewhere, and for neither a secret."""
 
 import io
+import json
 import logging
 import sys
 
@@ -20,12 +21,14 @@ class Terminal(io.StringIO):
 @pytest.fixture(params=[Terminal, io.StringIO], ids=["terminal", "file"])
 def stderr(request, monkeypatch):
     """Standard error while the log goes there; afterwards it goes where it went before."""
-    before, handlers = structlog.get_config(), list(logging.root.handlers)
+    before, handlers, level = structlog.get_config(), list(logging.root.handlers), logging.root.level
     monkeypatch.setattr(sys, "stderr", request.param())
+    logging.root.handlers[:] = []
     log_to_stderr("info")
     yield sys.stderr
     structlog.configure(**before)
     logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 def test_an_error_shows_where_it_happened_and_no_values(stderr):
@@ -42,6 +45,19 @@ def test_an_error_shows_where_it_happened_and_no_values(stderr):
 
     assert all(word in log for word in ("request.failed", "a bug of ours", "in fail"))
     assert "SECRET-CODE" not in log
+
+
+def test_libraries_log_in_the_same_format(stderr):
+    """uvicorn's warnings look like our own: one format in one log."""
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    structlog.get_logger("test").warning("downtime.given_back")
+    theirs, ours = stderr.getvalue().splitlines()
+
+    if isinstance(stderr, Terminal):
+        assert "uvicorn.error" in theirs
+        assert theirs[:10] == ours[:10]
+    else:
+        assert json.loads(theirs).keys() == {*json.loads(ours), "logger"}
 
 
 def test_what_a_client_sent_speaks_to_no_terminal(stderr):

@@ -754,3 +754,16 @@ def test_refusals_for_different_features_have_different_ids(house: House) -> Non
 
     assert first.refusal.denial_id != second.refusal.denial_id
     assert house.facts() == ["Denied", "Denied"]
+
+
+def test_who_has_returned_his_seat_is_not_named_among_its_holders(store: SqliteStore) -> None:
+    """A lingering place is taken, but nobody holds it any more."""
+    house = make_house(store, seats=1, linger=timedelta(minutes=5))
+    house.one(held(Verb.RETURN, served(house.one(activate("gone")))))
+    refused = house.one(activate("new"))
+    assert isinstance(refused, Refused)
+    assert refused.refusal is not None
+
+    assert refused.refusal.occupancy.holders == []
+    assert refused.refusal.occupancy.more == 1
+    assert refused.refusal.occupancy.next_free_by == START + timedelta(minutes=5)

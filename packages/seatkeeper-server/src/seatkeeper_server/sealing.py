@@ -62,13 +62,13 @@ class SealKey:
             SealKeyError: another key, another context, or a changed text.
         """
         if sealed[:1] != _SEALED_V1:
-            raise SealKeyError(f"{context}: sealed in a format this version doesn't know")
+            raise SealKeyError("the keys in this database are sealed in a format that this version doesn't know")
         nonce, text = sealed[1 : 1 + _GCM_NONCE], sealed[1 + _GCM_NONCE :]
         try:
             return self._cipher.decrypt(nonce, text, context.encode())
         except (InvalidTag, ValueError):
             raise SealKeyError(
-                f"{context}: the sealing key does not fit; use the key file this database was made with"
+                "the sealing key does not fit the keys in this database; use the key file it was made with"
             ) from None
 
 

@@ -62,9 +62,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("TLS needs both: tls_cert and tls_key")
+            raise ValueError("TLS needs both: --tls-cert and --tls-key")
         if self.tls_client_ca is not None and self.tls_cert is None:
-            raise ValueError("tls_client_ca needs tls_cert and tls_key: without TLS no client shows a certificate")
+            raise ValueError("--tls-client-ca needs --tls-cert and --tls-key: without TLS no client shows a certificate")
         return self
 
     @property

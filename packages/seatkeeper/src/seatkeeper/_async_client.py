@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Generator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from seatkeeper._identity import By
 from seatkeeper._keeper import AsyncKeeper, OnChange, OnLoss
@@ -110,6 +110,12 @@ class AsyncSeat(SeatView):
     ) -> None:
         await self.close()
 
+    def __enter__(self) -> NoReturn:
+        raise TypeError("this seat is for `async with`; for `with` write seatkeeper.seat(…)")
+
+    def __exit__(self, *told: object) -> NoReturn:
+        raise TypeError("this seat is for `async with`; for `with` write seatkeeper.seat(…)")
+
     async def _perform(self, talk: Talk[Result]) -> Result:
         """Run a talk, alone."""
         transport = self._transport
@@ -123,8 +129,7 @@ class AsyncSeat(SeatView):
     async def _let_go(self, session: Session) -> None:
         if self._transport is not None:
             await self._transport.close()
-        if session.identity.slot is not None:
-            session.identity.slot.release()
+        session.close()
 
 
 class AsyncCheckout:

@@ -72,6 +72,15 @@ class Calls:
             return False
         return json.decode(call.body, type=ActivateRequest).device_key == public_key_text(self._device.public_key())
 
+    def features_in(self, call: Call) -> list[str]:
+        """Give the keys of the features that a call is about."""
+        match call.kind:
+            case "activate":
+                return [wanted.key for wanted in json.decode(call.body, type=ActivateRequest).features]
+            case "checkout" | "return" | "usage":
+                return [json.decode(call.body, type=UsageRequest).key]
+        return []
+
     def refresh(self, kept: Kept) -> Call:
         """Ask to keep the seat."""
         nonce = self._runtime.nonce()

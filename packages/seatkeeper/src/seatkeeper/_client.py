@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from seatkeeper._identity import By
 from seatkeeper._keeper import Keeper, OnChange, OnLoss
@@ -119,6 +119,12 @@ class Seat(SeatView):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def __aenter__(self) -> NoReturn:
+        raise TypeError("this seat is for `with`; for `async with` write seatkeeper.async_seat(…)")
+
+    def __aexit__(self, *told: object) -> NoReturn:
+        raise TypeError("this seat is for `with`; for `async with` write seatkeeper.async_seat(…)")
+
     def _perform(self, talk: Talk[Result], patience: float = -1) -> Result:
         """Run a talk, alone; with patience (seconds), go ahead even if another call is stuck (only for giving back)."""
         transport = self._transport
@@ -133,8 +139,7 @@ class Seat(SeatView):
     def _let_go(self, session: Session) -> None:
         if self._transport is not None:
             self._transport.close()
-        if session.identity.slot is not None:
-            session.identity.slot.release()
+        session.close()
 
 
 class Checkout:

@@ -19,6 +19,7 @@ from msgspec import Struct, json
 
 from seatkeeper._calls import compact
 from seatkeeper._settings import Given, Settings, find_settings
+from seatkeeper._tls import hint_for, speaks_tls
 from seatkeeper._transport import tls_context
 from seatkeeper.errors import ConfigurationError
 from seatkeeper.protocol.codes import last_four
@@ -49,6 +50,7 @@ def examine(given: Given) -> list[Finding]:
     """Walk all hops and give what was found, in order."""
     try:
         settings = find_settings(given)
+        tls_context(settings)
     except ConfigurationError as error:
         return [_bad("settings", str(error), "", 78)]
     told = f"tenant {settings.tenant}, product {settings.product}, code …{last_four(settings.code)}, public key given"
@@ -130,8 +132,7 @@ class _Walk:
             ):
                 return [_good("tls", f"{secure.version()}, certificate trusted")]
         except OSError as error:
-            todo = "Give the authority's certificate with SEATKEEPER_CA_FILE, and check this machine's clock"
-            return [_bad("tls", f"refused ({error})", todo, 69)]
+            return [_bad("tls", f"refused ({error})", _sentence(hint_for(error, self._server, hung_up=True)), 69)]
 
     def _service(self) -> list[Finding]:
         with httpx2.Client(verify=tls_context(self._settings), trust_env=True, timeout=PATIENCE) as client:
@@ -144,24 +145,25 @@ class _Walk:
                     headers={"N-TenantId": self._settings.tenant, "Content-Type": "application/json"},
                 )
             except httpx2.HTTPError as error:
-                return [
-                    _bad(
-                        "http",
-                        f"no answer ({error or type(error).__name__})",
-                        "Ask the server's or the proxy's administrator",
-                        69,
-                    )
-                ]
-        return [*self._tenant_and_key(keys), self._clock(keys), self._code(status)]
+                return [self._no_answer(error)]
+        return [*self._tenant_and_key(keys), self._clock(keys), self._code(status, is_known=_is_known_tenant(keys))]
+
+    def _no_answer(self, error: httpx2.HTTPError) -> Finding:
+        said = f"no answer ({str(error) or type(error).__name__})"
+        if self._parts.scheme == "https":
+            hint = hint_for(error, self._server, hung_up=True)
+        else:
+            is_tls = self._proxy.url is None and speaks_tls(*self._next_hop, patience=PATIENCE)
+            hint = "The server speaks TLS: write https:// in SEATKEEPER_SERVER" if is_tls else None
+        return _bad("http", said, _sentence(hint) or "Ask the server's or the proxy's administrator", 69)
 
     def _tenant_and_key(self, reply: httpx2.Response) -> Iterator[Finding]:
         try:
             answer = json.decode(reply.content, type=KeysAnswer)
         except UNREADABLE:
-            said = _said(reply)
-            yield _bad(
-                "tenant", f"{self._settings.tenant}: {said}", "Check SEATKEEPER_TENANT and that this is the right server", 77
-            )
+            is_told = reply.status_code in {401, 404}
+            said = f"{self._settings.tenant} is not known here" if is_told else f"{self._settings.tenant}: {_said(reply)}"
+            yield _bad("tenant", said, "Check SEATKEEPER_TENANT, and that SEATKEEPER_SERVER is this vendor's server", 77)
             return
         yield _good("tenant", f"{answer.tenant_id} is known here")
         yield self._key(answer)
@@ -188,7 +190,9 @@ class _Walk:
             return _bad("clock", f"this machine is {off:+.0f} s off the server's time", "Set both clocks by a time server", 78)
         return _good("clock", "agrees with the server's")
 
-    def _code(self, reply: httpx2.Response) -> Finding:
+    def _code(self, reply: httpx2.Response, *, is_known: bool) -> Finding:
+        if not is_known:
+            return Finding(hop="code", ok=None, says="can't be checked before the tenant is right")
         try:
             answer = json.decode(reply.content, type=StatusAnswer)
         except UNREADABLE:
@@ -210,6 +214,18 @@ def _proxy_for(parts: SplitResult) -> _Proxy:
         if proxies.get(key):
             return _Proxy(proxies[key], f"{key.upper()}_PROXY")
     return _Proxy(None, None)
+
+
+def _is_known_tenant(reply: httpx2.Response) -> bool:
+    try:
+        json.decode(reply.content, type=KeysAnswer)
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _sentence(hint: str | None) -> str:
+    return hint[:1].upper() + hint[1:] if hint else ""
 
 
 def _said(reply: httpx2.Response) -> str:

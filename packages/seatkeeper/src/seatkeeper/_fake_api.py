@@ -259,13 +259,13 @@ class Api:
         if generation < place.generation:
             raise Rejection("seat.takenOver")
         if place.status != "held":
-            raise Rejection("seat.gone", f"the seat was {place.status}")
+            raise Rejection("seat.gone")
         return place
 
     def _held(self, request: Request) -> Place:
         place = self._place(request)
         if not place.is_held(self.now()):
-            raise Rejection("seat.gone", "the lease has ended; refresh first")
+            raise Rejection("seat.gone")
         return place
 
     def _proves(self, request: Request, seat_id: str) -> bool:
@@ -405,8 +405,10 @@ class Api:
         """Give the error body; an answer that used a nonce up carries the next one even if it is a refusal."""
         if rejection.code == "validation":
             return _problem("validation", str(rejection), invalid=rejection.feature)
-        denial = self._denial(rejection) if rejection.code in {"seats.exhausted", "feature.exhausted"} else None
-        return _problem(rejection.code, str(rejection), denial=denial, nonce=self._nonce_after(rejection, request))
+        cause = rejection.__cause__ if isinstance(rejection.__cause__, Rejection) else rejection
+        denial = self._denial(cause) if cause.code in {"seats.exhausted", "feature.exhausted"} else None
+        said = str(rejection) if denial is None else _sentence(rejection.code, denial)
+        return _problem(rejection.code, said, denial=denial, nonce=self._nonce_after(rejection, request))
 
     def _nonce_after(self, rejection: Rejection, request: Request) -> str | None:
         if request.headers.get("n-nonce") is None or rejection.code in {"nonce.stale", "token.invalid", "seat.takenOver"}:
@@ -420,21 +422,52 @@ class Api:
     def _denial(self, rejection: Rejection) -> Denial:
         now, key = self.now(), rejection.feature
         feature = self.pool.features[key] if key is not None else None
-        holders = self._holders()
+        limit = self.pool.seats if feature is None else feature.total
+        comes_back = (feature is None or feature.type == "elementPool") and rejection.wanted <= (limit or 0)
+        holders = self._holders() if comes_back else []
         return Denial(
             id="D-" + "".join(secrets.choice(ALPHABET) for _ in range(6)),
             rule="pool-full" if feature is None else "feature-exhausted",
-            limit=self.pool.seats if feature is None else feature.total,
+            limit=limit,
             used=self.pool.used(now) if feature is None else self.pool.in_use(feature, now),
             overdraft=0,
             line=0,
             feature=key,
+            wanted=None if feature is None else rejection.wanted,
             product_name="fake",
             holders=holders,
-            holders_more=max(0, len(self.pool.held(now)) - len(holders)),
-            next_free_by=self._next_free_by(),
-            remedies=[Remedy(kind="wait", text="Wait until one of them is done, or ask them.")],
+            holders_more=max(0, len(self.pool.held(now)) - len(holders)) if comes_back else 0,
+            next_free_by=self._next_free_by() if comes_back else None,
+            remedies=[*([_WAIT, _FREE] if comes_back else [_LESS]), _ASK],
         )
+
+
+# The real server's words, for tests that look at what a user will read; `tests/licensing` holds the two together.
+
+_WAIT = Remedy(kind="wait", text="Try again: a place comes back when a holder ends, or when its lease ends without a refresh.")
+_FREE = Remedy(
+    kind="free",
+    text="If a listed holder is known to be dead, the server's administrator can free its seat: seatkeeper free USER@HOST.",
+)
+_LESS = Remedy(kind="renew", text="Waiting doesn't help: ask for less, or buy more of it.")
+_ASK = Remedy(kind="contact", text="Ask the vendor of this program.")
+
+
+def _sentence(problem: str, denial: Denial) -> str:
+    full = f"{denial.used} of {denial.limit}"
+    what = f"Every seat of {denial.product_name} is taken: {full}."
+    if denial.feature is not None:
+        left = f"Not enough of {denial.feature} is left in {denial.product_name}"
+        what = f"{left}: {denial.wanted} wanted, {full} taken."
+    lead = "It was not held any more, and no place is left. " if problem == "seat.gone" else ""
+    return f"{lead}{what}{_earliest_end(denial)}"
+
+
+def _earliest_end(denial: Denial) -> str:
+    if denial.next_free_by is None:
+        return ""
+    end = denial.next_free_by.replace(tzinfo=None).isoformat(" ", "seconds")
+    return f" The earliest lease ends and its place comes back by {end} UTC, unless it is refreshed."
 
 
 def _digest(request: Request) -> bytes:

@@ -11,12 +11,13 @@ from seatkeeper.protocol.documents import FeatureType, Holder
 
 
 class Rejection(Exception):  # a problem code on its way to an error body
-    """The request is refused; `code` is a problem code."""
+    """The request is refused; `code` is a problem code, `wanted` how much of the feature there is not enough for."""
 
-    def __init__(self, code: str, details: str = "", *, feature: str | None = None) -> None:
+    def __init__(self, code: str, details: str = "", *, feature: str | None = None, wanted: int = 1) -> None:
         super().__init__(details or code)
         self.code = code
         self.feature = feature
+        self.wanted = wanted
 
 
 @dataclass
@@ -133,7 +134,7 @@ class Pool:
                 self._draw(place, drawn, now)
             except Rejection as rejection:
                 place.drawn = drawn
-                raise Rejection("seat.gone", "the lease ended and the seat was given to another") from rejection
+                raise Rejection("seat.gone") from rejection  # which says what there is not enough of
             place.since = now
         place.expires_at, place.refreshed_at = now + self.lease, now
 
@@ -154,29 +155,29 @@ class Pool:
     def give_back(self, place: Place, key: str, amount: int) -> Feature:
         feature = self._feature(key)
         if feature.type != "elementPool":
-            raise Rejection("feature.notReturnable", f"{key} is used up when it is drawn", feature=key)
+            raise Rejection("feature.notReturnable", feature=key)
         if amount > place.drawn.get(key, 0):
-            raise Rejection("feature.overReturn", f"this seat holds {place.drawn.get(key, 0)} of {key}", feature=key)
+            raise Rejection("feature.overReturn", feature=key)
         place.drawn[key] -= amount
         return feature
 
     def use(self, key: str) -> None:
         if self._feature(key).type != "bool":
-            raise Rejection("conflict", f"{key} is counted: check it out instead", feature=key)
+            raise Rejection("conflict", feature=key)
 
     def in_use(self, feature: Feature, now: float) -> int:
         return feature.consumed + sum(place.amount_of(feature.key, now) for place in self.places.values())
 
     def _require_room(self, now: float) -> None:
         if self.used(now) >= self.seats:
-            raise Rejection("seats.exhausted", f"all {self.seats} seats are taken")
+            raise Rejection("seats.exhausted")
 
     def _draw(self, place: Place, wanted: dict[str, int], now: float) -> None:
         """Draw all or nothing."""
         for key, amount in wanted.items():
             feature = self._feature(key)
             if feature.total is not None and self.in_use(feature, now) + amount > feature.total:
-                raise Rejection("feature.exhausted", f"not enough of {key} is left", feature=key)
+                raise Rejection("feature.exhausted", feature=key, wanted=amount)
         for key, amount in wanted.items():
             feature = self.features[key]
             if feature.type == "usageCount":
@@ -187,7 +188,7 @@ class Pool:
 
     def _feature(self, key: str) -> Feature:
         if key not in self.features:
-            raise Rejection("feature.unknown", f"there is no feature {key}", feature=key)
+            raise Rejection("feature.unknown", feature=key)
         return self.features[key]
 
     def _renew(self, place: Place, fresh: Place, now: float) -> None:

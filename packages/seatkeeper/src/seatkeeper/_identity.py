@@ -63,6 +63,7 @@ class Identity:
     seat_name: str
     holder: Holder
     slot: Slot | None = None
+    is_for_one_life: bool = False  # nobody else, a restart of the program included, will ask by this id
 
 
 def identify(
@@ -75,29 +76,30 @@ def identify(
     """
     if by not in WAYS:
         raise ConfigurationError(f"by={by!r} is none of {', '.join(WAYS)}")
-    user, host = _user(), socket.gethostname()
+    user, host, chosen = _user(), socket.gethostname(), seat_id
     slot = None
     if seat_id is None:
-        slot = take_slot(tenant=tenant, product=product) if by == "window" else None
+        slot = take_slot(tenant=tenant, product=product, user=user) if by == "window" else None
         seat_id = _seat_id(by, tenant=tenant, user=user, slot=slot, environment=environment)
     return Identity(
         seat_id=_checked(seat_id),
-        seat_name=_short(f"{user}@{host}"),
+        seat_name=_seat_name(user, host, slot),
         holder=Holder(
             user=_short(user), host=_short(host), process=_short(f"{Path(sys.argv[0]).name or 'python'}[{os.getpid()}]")
         ),
         slot=slot,
+        is_for_one_life=chosen is None and by == "process",
     )
 
 
-def take_slot(*, tenant: str, product: str, folder: Path | None = None) -> Slot:
-    """Lock and give the lowest slot that no living process has.
+def take_slot(*, tenant: str, product: str, user: str = "", folder: Path | None = None) -> Slot:
+    """Lock and give the lowest slot that no living process of the user has; users may share a state folder.
 
     Where locks can't be kept (a read-only home), the slot is a random number: a seat of its own, not found again after a
     restart.
     """
     place = (folder or state_folder()) / "slots"
-    name = sha256(f"{tenant}\0{product}".encode()).hexdigest()[:32]
+    name = sha256("\0".join((tenant, product, user)).encode()).hexdigest()[:32]
     try:
         make_private(place)
         for number in range(MOST_SLOTS):
@@ -138,6 +140,12 @@ def _seat_id(by: By, *, tenant: str, user: str, slot: Slot | None, environment: 
             return f"{machine}/{user}/{os.getpid()}-{secrets.token_hex(4)}"
     number = slot.number if slot is not None else 0
     return f"{machine}/{user}/{number}"
+
+
+def _seat_name(user: str, host: str, slot: Slot | None) -> str:
+    """Give the name that lists show; a second window is told apart by its number."""
+    window = f" {slot.number + 1}" if slot is not None and slot.number > 0 else ""
+    return _short(f"{user}@{host}", 200 - len(window)) + window
 
 
 def _machine_or_container(tenant: str, environment: Mapping[str, str]) -> str:
@@ -200,7 +208,7 @@ def _mac_machine_id() -> str | None:
 
 def _locked(path: Path) -> IO[bytes] | None:
     """Open and lock a file, or give None if another process, or another seat of this one, has it locked."""
-    file = path.open("ab")
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab")
     try:
         _lock(file)
     except OSError:
@@ -229,8 +237,8 @@ def _user() -> str:
         return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
-def _short(text: str) -> str:
-    return UNSHOWN.sub("?", text)[:200]
+def _short(text: str, most: int = 200) -> str:
+    return UNSHOWN.sub("?", text)[:most]
 
 
 def _checked(seat_id: str) -> str:

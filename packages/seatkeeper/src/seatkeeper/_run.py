@@ -33,8 +33,9 @@ def hold_while(command: Sequence[str], planned: Plan, *, end_on_loss: bool) -> i
         SeatkeeperError: there is no seat to be had; the command was not started.
     """
     if shutil.which(command[0]) is None:
-        _say(f"there is no command {command[0]!r}")
-        return NO_SUCH_COMMAND
+        is_there = os.path.dirname(command[0]) and os.path.exists(command[0])
+        _say(f"{command[0]!r} can't be run: it is no program" if is_there else f"there is no command {command[0]!r}")
+        return NOT_EXECUTABLE if is_there else NO_SUCH_COMMAND
     child = _Child(command, end_on_loss=end_on_loss)
     child.listen()
     with Seat(planned, on_change=child.on_change, on_loss=child.on_loss):

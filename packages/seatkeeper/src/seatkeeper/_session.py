@@ -76,6 +76,7 @@ class Session:
         self.identity = identity
         self.holding: Holding | None = None
         self.cause: SeatkeeperError | None = None  # of the latest trouble
+        self._taken_back: SeatGone | None = None  # the server's word for it, while our lease was not over
         self._memory = memory
         self._calls = Calls(settings, identity, runtime, device)
         self._runtime = runtime
@@ -197,6 +198,13 @@ class Session:
             pass  # not ours any more: given back all the same
         self._keep(access_token=None, nonce=None, pending=None, server=None)
 
+    def close(self) -> None:
+        """Let the next program have the slot; a record that only this life could use is removed."""
+        if self.identity.is_for_one_life:
+            self._memory.forget()
+        if self.identity.slot is not None:
+            self.identity.slot.release()
+
     # --- what the keeper does --------------------------------------------------------------------------------------
 
     def attend(self) -> Talk[None]:
@@ -234,11 +242,28 @@ class Session:
 
     def loss(self) -> SeatLost:
         """Give the error that says why the seat is lost."""
+        if self._taken_back is not None and not isinstance(self.cause, SeatTakenOver):
+            return self._loss_of_what_was_taken_back(self._taken_back)
         if isinstance(self.cause, SeatLost):
             return self.cause
         why = f": {self.cause}" if self.cause else ""
         loss = SeatLost(f"the lease of this seat has ended and could not be refreshed{why}", server=self._memory.kept.server)
         loss.__cause__ = self.cause
+        return loss
+
+    def _loss_of_what_was_taken_back(self, word: SeatGone) -> SeatGone:
+        latest = self.cause or word
+        decided = isinstance(latest, Refused | NotAuthorized)
+        then = "" if latest is word else f"; a new one {'was refused' if decided else 'was not to be had'}: {latest}"
+        loss = SeatGone(
+            f"the seat was taken back by an administrator before its lease had ended{then or f': {word}'}",
+            problem=word.problem,
+            details=word.details,
+            denial=latest.denial,
+            server=latest.server or word.server,
+            at=latest.at,
+        )
+        loss.__cause__ = latest
         return loss
 
     def next_action(self) -> _seat.Action:
@@ -271,6 +296,7 @@ class Session:
                 self._memory.let_go()  # the record belongs to the copy that has the seat
                 return _seat.lost(holding)
             case SeatGone():
+                self._taken_back = error if holding.lease.left(now) > 0 else None
                 return _seat.gone(holding, now)
             case NotAuthorized():
                 return _seat.doubted(holding, now)
@@ -376,7 +402,8 @@ class Session:
 
     def _problem(self, call: Call, server: str, reply: Reply) -> SeatkeeperError:
         settings, at = self.settings, self._runtime.now().moment
-        error = problem_in(reply, server=server, at=at, product=settings.name, contact=settings.contact)
+        features = self._calls.features_in(call)
+        error = problem_in(reply, server=server, at=at, product=settings.name, contact=settings.contact, features=features)
         if is_final(reply) and error.problem is not None and self._memory.kept.pending == call:
             self._keep(pending=None, nonce=reply.headers.get("n-nonce", self._memory.kept.nonce))
         return error
@@ -425,7 +452,7 @@ class Session:
         self._keep(access_token=token, last_lease=lease.token)
         if self.holding is None or self.holding.ended is None:
             self.holding = _seat.held(lease, draw=self._runtime.draw(), second_chance=second_chance)
-            self.cause = None
+            self.cause = self._taken_back = None
 
     def _redrawn(self, lease: Lease) -> None:
         self._keep(last_lease=lease.token)

@@ -13,12 +13,13 @@ before `SEATKEEPER_SERVER`, since vendors share machines. A variable ending in `
     code = "…"
 """
 
+import logging
 import os
 import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -26,10 +27,14 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from seatkeeper.errors import ConfigurationError
+from seatkeeper.protocol.codes import is_mistyped, last_four
 from seatkeeper.protocol.envelopes import EnvelopeError, read_public_key
+from seatkeeper.protocol.text import visible
 
 FILE_NAME: Final = "seatkeeper.toml"
 HINT: Final = "`seatkeeper sell … --env` prints all settings"
+
+log = logging.getLogger("seatkeeper")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +70,16 @@ class Given:
     insists: bool = False  # before everything else, as a command line does
 
 
+KEYS: Final = tuple(field.name for field in fields(Given) if field.name != "insists")  # what a file may say
+
+
 @dataclass(frozen=True)
 class Sources:
     """Code, environment and files, each asked in the order its kind of setting demands."""
 
     given: Given
     environment: Mapping[str, str]
-    files: tuple[Mapping[str, Any], ...]
+    files: tuple[Mapping[str, Any], ...]  # Any: whatever TOML holds; `_check` looks at what is ours
     name: str | None = None
 
     def trust(self, key: str) -> str | None:
@@ -91,7 +99,7 @@ class Sources:
     def _file(self, key: str) -> str | None:
         for content in self.files:
             for table in (content.get(self.name) if self.name else None, content):
-                if isinstance(table, Mapping) and isinstance(table.get(key), str | int):
+                if isinstance(table, Mapping) and table.get(key):
                     return str(table[key])
         return None
 
@@ -121,17 +129,28 @@ def find_settings(
     Raises:
         ConfigurationError: something is missing or can't be read. Nothing has been sent.
     """
-    contents = tuple(_read(path) for path in (files if files is not None else settings_files()) if _is_there(path))
+    found = {path: _read(path) for path in (files if files is not None else settings_files()) if _is_there(path)}
+    contents = tuple(found.values())
     unnamed = Sources(given, environment, contents, given.name)
-    product = _needed("product", unnamed.trust("product"))
+    product = unnamed.trust("product")
     name = given.name or unnamed.trust("name")
+    for path, content in found.items():
+        _check(content, path)
+        _check(content.get(name or product or ""), path)
     sources = Sources(given, environment, contents, name or product)
-    return Settings(
-        tenant=_needed("tenant", sources.trust("tenant")),
+    needed = _all_there(
         product=product,
-        roots=read_roots(_needed("public_key", sources.trust("public_key"))) if trusting else (),
-        servers=read_servers(_needed("server", sources.place("server"))),
-        code=_needed("code", sources.place("code")),
+        tenant=sources.trust("tenant"),
+        server=sources.place("server"),
+        code=sources.place("code"),
+        **({"public_key": sources.trust("public_key")} if trusting else {}),
+    )
+    return Settings(
+        tenant=needed["tenant"],
+        product=needed["product"],
+        roots=read_roots(needed["public_key"]) if trusting else (),
+        servers=read_servers(needed["server"]),
+        code=_well_typed(needed["code"]),
         name=name,
         ca_file=sources.place("ca_file"),
         client_cert_file=sources.place("client_cert_file"),
@@ -191,10 +210,28 @@ def _server(text: str) -> str:
     return text.rstrip("/")
 
 
-def _needed(key: str, value: str | None) -> str:
-    if not value:
-        raise ConfigurationError(f"no {key.replace('_', ' ')}: pass {key}=… or set SEATKEEPER_{key.upper()} ({HINT})")
-    return value
+def _all_there(**values: str | None) -> dict[str, str]:
+    """Give the settings that nobody can do without, or say at once which of them are missing."""
+    missing = [key for key, value in values.items() if not value]
+    if missing:
+        names, variables = ", ".join(key.replace("_", " ") for key in missing), ", ".join(_variable(key) for key in missing)
+        arguments = ", ".join(f"{key}=…" for key in missing)
+        raise ConfigurationError(f"no {names}: pass {arguments} or set {variables} ({HINT})")
+    return {key: value for key, value in values.items() if value}
+
+
+def _variable(key: str) -> str:
+    return f"SEATKEEPER_{key.upper()}"
+
+
+def _well_typed(code: str) -> str:
+    """Give an activation code, unless it is one of ours with a wrong character; a vendor's own are sent as they are."""
+    if is_mistyped(code):
+        raise ConfigurationError(
+            f"the activation code …{last_four(code)} is mistyped: a character is wrong, or two have changed places;"
+            " compare it with what the vendor sent"
+        )
+    return code
 
 
 def _content(variable: str, path: str) -> str:
@@ -217,3 +254,16 @@ def _read(path: Path) -> Mapping[str, Any]:
         return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"the settings file {path} can't be read: {error}") from error
+
+
+def _check(table: object, path: Path) -> None:
+    """Tell of keys that are no settings; a value of the wrong kind stops us, for the setting was meant.
+
+    The tables of other products are none of our business.
+    """
+    for key, value in table.items() if isinstance(table, Mapping) else ():
+        if key in KEYS and (not isinstance(value, str | int) or isinstance(value, bool)):
+            kind = type(value).__name__  # and not the value, which may be a code
+            raise ConfigurationError(f'the settings file {path}: {key} must be text, as in {key} = "…", not a {kind}')
+        if key not in KEYS and not isinstance(value, Mapping):
+            log.warning("settings.unknown-key file=%s key=%s known=%s", path, visible(key), ",".join(KEYS))

@@ -66,6 +66,13 @@ class Memory:
         """Write nothing from now on: the record is another program's."""
         self._path = None
 
+    def forget(self) -> None:
+        """Remove the record, if it is still ours, and write no other."""
+        if self._path is not None and self._mark is not None and self._mark == _mark(self._path):
+            with suppress(OSError):
+                self._path.unlink()
+        self.let_go()
+
     def _load(self) -> Kept:
         """Read the record; one that is missing or torn (power went before the rename reached the disk) is none."""
         if self._path is None:

@@ -5,10 +5,13 @@ from the settings. Redirects are not followed: a license server doesn't move, an
 """
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx2
 
 from seatkeeper._settings import Settings
+from seatkeeper._tls import hint_for
 from seatkeeper._wire import Outgoing, Reply, Unreachable
 from seatkeeper.errors import ConfigurationError
 
@@ -38,7 +41,7 @@ class HttpTransport:
                 timeout=outgoing.timeout,
             )
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise _unreachable(error) from error
+            raise _unreachable(error, outgoing.server) from error
         return _reply(response)
 
     def close(self) -> None:
@@ -68,7 +71,7 @@ class AsyncHttpTransport:
                 timeout=outgoing.timeout,
             )
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise _unreachable(error) from error
+            raise _unreachable(error, outgoing.server) from error
         return _reply(response)
 
     async def close(self) -> None:
@@ -84,13 +87,33 @@ def tls_context(settings: Settings) -> ssl.SSLContext | bool:
     """
     if settings.ca_file is None and settings.client_cert_file is None:
         return True
-    try:
+    with _named("the CA file", settings.ca_file, "SEATKEEPER_CA_FILE"):
         context = ssl.create_default_context(cafile=settings.ca_file)
-        if settings.client_cert_file is not None:
+    if settings.client_cert_file is not None:
+        for what, path, variable in (
+            ("the client key", settings.client_key_file, "SEATKEEPER_CLIENT_KEY_FILE"),
+            ("the client certificate", settings.client_cert_file, "SEATKEEPER_CLIENT_CERT_FILE"),
+        ):
+            with _named(what, path, variable):
+                _require_readable(path)
+        with _named("the client certificate", settings.client_cert_file, "SEATKEEPER_CLIENT_CERT_FILE and its key"):
             context.load_cert_chain(settings.client_cert_file, settings.client_key_file)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigurationError(f"the CA file or client certificate can't be used: {error}") from error
     return context
+
+
+@contextmanager
+def _named(what: str, path: str | None, variable: str) -> Iterator[None]:
+    """Say which file it was, and which setting names it."""
+    try:
+        yield
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(f"{what} {path} ({variable}) can't be used: {error.strerror or error}") from error
+
+
+def _require_readable(path: str | None) -> None:
+    if path is not None:
+        with open(path, "rb"):
+            pass
 
 
 def _reply(response: httpx2.Response) -> Reply:
@@ -99,6 +122,9 @@ def _reply(response: httpx2.Response) -> Reply:
     )
 
 
-def _unreachable(error: Exception) -> Unreachable:
+def _unreachable(error: Exception, server: str) -> Unreachable:
     reason = str(error) or type(error).__name__
-    return Unreachable(reason, maybe_sent=not isinstance(error, (*_NOT_SENT, httpx2.InvalidURL)))
+    maybe_sent = not isinstance(error, (*_NOT_SENT, httpx2.InvalidURL))
+    hung_up = maybe_sent and not isinstance(error, httpx2.TimeoutException)
+    hint = hint_for(error, server, hung_up=hung_up)
+    return Unreachable(f"{reason}; {hint}" if hint else reason, maybe_sent=maybe_sent)

@@ -70,7 +70,7 @@ class SeatView:
 
     @property
     def seat_name(self) -> str | None:
-        """The name others are shown: user@host."""
+        """The name others are shown: user@host, and the window's number from the second one on."""
         return None if self._session is None else self._session.identity.seat_name
 
     @property

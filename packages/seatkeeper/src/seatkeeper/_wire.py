@@ -154,17 +154,26 @@ def is_final(reply: Reply) -> bool:
     return reply.status < 500 and reply.status not in {408, 425, 429}
 
 
-def problem_in(reply: Reply, *, server: str, at: datetime, product: str | None, contact: str | None) -> SeatkeeperError:
-    """Give the error that a reply other than a success stands for."""
+def problem_in(
+    reply: Reply,
+    *,
+    server: str,
+    at: datetime,
+    product: str | None,
+    contact: str | None,
+    features: Sequence[str] = (),
+) -> SeatkeeperError:
+    """Give the error that a reply other than a success stands for; `features` are the keys that the call was about."""
     try:
         said = _read_error(reply.body)
     except UNREADABLE:
         return _stranger(server, reply, at)
     kind = _BY_CODE.get(said.error_code) or _BY_STATUS.get(reply.status) or errors.ServerProblem
     denial = None if said.denial is UNSET else said.denial
-    message = visible(said.details or said.error)
     if denial is not None:
         message = errors.refusal_text(denial, product=product, server=server, at=at, contact=contact)
+    else:
+        message = errors.problem_text(_named(said, features), server=server, at=at, contact=contact)
     return kind(
         message,
         problem=said.error_code,
@@ -174,6 +183,13 @@ def problem_in(reply: Reply, *, server: str, at: datetime, product: str | None, 
         at=at,
         retry_after=_retry_after(reply),
     )
+
+
+def _named(said: ErrorBody, features: Sequence[str]) -> str:
+    """Give the server's sentence, with the feature that it is about."""
+    sentence = said.details or said.error
+    is_named = not features or any(key in sentence for key in features)
+    return sentence if is_named or not said.error_code.startswith("feature.") else f"{', '.join(features)}: {sentence}"
 
 
 def read_answer(server: str, reply: Reply, kind: type[Answered], at: datetime) -> Answered:

@@ -1,15 +1,18 @@
 """The command `seat`: hold a seat while a program runs, see who holds what, find out what is wrong.
 
 Success is quiet. Failure says what to do and exits non-zero: 69 no server answers, 75 no seat is free, 76 the server can't be
-trusted, 77 not authorised or refused by the license, 78 a setting is missing or wrong; `seat run` otherwise gives the
-command's own exit code (128 + n if signal n ended it, 127 if there is no such command).
+trusted, 77 not authorised or refused by the license, 78 a setting is missing or wrong, or asks for what there will never be;
+`seat run` otherwise gives the command's own exit code (128 + n if signal n ended it, 127 if there is no such command, 126 if
+it can't be run). Whoever reads the output may stop reading: that is 0, and no complaint.
 
 Reading arguments needs nothing but argparse, so `seat --help` is immediate; what sends requests is loaded by the verb.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from seatkeeper import errors
@@ -33,6 +36,14 @@ EXIT_CODES: Final[dict[type[errors.SeatkeeperError], int]] = {
 }
 WAYS: "Final[tuple[By, ...]]" = ("window", "user", "machine", "process", "container", "job")
 HOLDERS_SHOWN: Final = 10
+USABLE: Final = ("active", "gracePeriod")
+STANDINGS: Final = {
+    "expired": "the entitlement has expired: ask the vendor to renew it",
+    "disabled": "the entitlement is disabled: ask the vendor why",
+    "customerDisabled": "the entitlement is disabled: ask whoever manages the licenses",
+    "exported": "the entitlement is served by a local license server: point the program there",
+    "created": "the entitlement has not started yet",
+}
 
 _ENVIRONMENT: Final = """\
 settings (`seatkeeper sell … --env` prints them; options and files, see the documentation, do as well):
@@ -41,31 +52,61 @@ settings (`seatkeeper sell … --env` prints them; options and files, see the do
   SEATKEEPER_CODE_FILE   a file with the code            SEATKEEPER_PUBLIC_KEY  the vendor's root public key
   SEATKEEPER_CA_FILE     certificates to trust           SEATKEEPER_CONTACT     whom to ask when refused
   SEATKEEPER_STATE_DIR   where seats are remembered      HTTPS_PROXY, NO_PROXY  as usual
+  SEATKEEPER_CLIENT_CERT_FILE, SEATKEEPER_CLIENT_KEY_FILE   our certificate, if the server asks for one
+
+exit codes:
+  69  no server answers, or it can't serve   75  no seat is free, or it was lost   76  the server can't be trusted
+  77  not authorised, or the license says no   78  a setting, or what was asked for, is wrong
+  seat run otherwise: the command's own; 128 + n if signal n ended it; 127 no such command; 126 it can't be run
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code."""
-    asked, command = _split(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        try:
+            return _answer(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            if sys.stdout is not None:  # a program may have been started without one
+                sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _print_no_more()
+        return 0
+
+
+def _answer(arguments: list[str]) -> int:
+    asked, command = _split(arguments)
     options = _parser().parse_args(asked)
     try:
-        match options.verb:
-            case "run":
-                return _run(options, [*options.command, *command])
-            case "status":
-                return _status(options)
-            case _:
-                return _doctor(options)
+        return _perform(options, command)
     except errors.SeatkeeperError as error:
-        print(f"seat: {error}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"seat: {error}", file=sys.stderr)
         return exit_code(error)
     except KeyboardInterrupt:
         return 130
 
 
+def _perform(options: argparse.Namespace, command: list[str]) -> int:
+    match options.verb:
+        case "run":
+            return _run(options, [*options.command, *command])
+        case "status":
+            return _status(options)
+        case _:
+            return _doctor(options)
+
+
 def exit_code(error: errors.SeatkeeperError) -> int:
-    """Give the exit code of an error: that of the nearest class in the tree."""
+    """Give the exit code of an error: that of the nearest class in the tree, or 78 where waiting for a feature is in vain."""
+    if isinstance(error, errors.NoFeature) and not _may_come_back(error):
+        return 78
     return next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 70)
+
+
+def _may_come_back(error: errors.NoFeature) -> bool:
+    """Tell whether the server advises to wait; it doesn't if there is no such feature, or never as much of it."""
+    return error.denial is not None and any(remedy.kind == "wait" for remedy in error.denial.remedies)
 
 
 def _run(options: argparse.Namespace, command: list[str]) -> int:
@@ -92,7 +133,7 @@ def _status(options: argparse.Namespace) -> int:
     else:
         for line in _status_lines(answer, None if options.all else HOLDERS_SHOWN):
             print(visible(line))
-    return 0
+    return 0 if answer.status in USABLE else exit_code(errors.Refused(""))
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -110,14 +151,23 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _status_lines(answer: "StatusAnswer", most: int | None) -> list[str]:
-    free = "" if answer.free is None else f", {answer.free} free"
+    how = f", {_free(answer)}" if answer.status in USABLE else f"; {STANDINGS.get(answer.status, answer.status)}"
     line = f", {answer.line} waiting in line" if answer.line else ""
-    lines = [f"{answer.product_name}: {answer.used} of {answer.seats} seats taken{free}{line}"]
+    lines = [f"{answer.product_name}: {answer.used} of {answer.seats} seats taken{how}{line}"]
     lines += [f"  {_holder_line(holder)}" for holder in answer.holders[:most]]
     hidden = answer.used - len(answer.holders[:most])
     if answer.holders and hidden > 0:
         lines.append(f"  and {hidden} more")
     return lines
+
+
+def _free(answer: "StatusAnswer") -> str:
+    """Say what is free of the seats that were bought, and what overdraft would still give."""
+    bought = max(0, answer.seats - answer.used)
+    if answer.free is None:
+        return f"{bought} free, more without limit"
+    beyond = answer.free - bought
+    return f"{answer.free} free" if beyond <= 0 else f"{bought} free and {beyond} in overdraft"
 
 
 def _holder_line(holder: "SeatHolder") -> str:
@@ -150,7 +200,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments, after --")
     status = _verb(verbs, "status", "show how full the pool is and who is in it", "seat status --all")
-    status.add_argument("-a", "--all", action="store_true", help=f"all holders, not just {HOLDERS_SHOWN}")
+    status.add_argument(
+        "-a", "--all", action="store_true", help=f"all holders that the server names (up to 20), not just {HOLDERS_SHOWN}"
+    )
     status.add_argument("--json", action="store_true", help="for programs")
     doctor = _verb(
         verbs, "doctor", "find out which hop fails on the way to a seat", "seat doctor --server 27000@licenses.example"
@@ -169,20 +221,23 @@ def _verb(
         epilog=f"{_ENVIRONMENT}\nexample:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for option, variable in _SETTINGS.items():
-        verb.add_argument(f"--{option}", metavar=option.upper(), help=f"[${variable}]")
+    for option, words in _SETTINGS.items():
+        variable = f"SEATKEEPER_{option.upper().replace('-', '_')}"
+        verb.add_argument(f"--{option}", metavar=option.upper(), help=f"{words} [${variable}]")
     return verb
 
 
 _SETTINGS: Final = {
-    "server": "SEATKEEPER_SERVER",
-    "code": "SEATKEEPER_CODE",
-    "tenant": "SEATKEEPER_TENANT",
-    "product": "SEATKEEPER_PRODUCT",
-    "public-key": "SEATKEEPER_PUBLIC_KEY",
-    "name": "SEATKEEPER_NAME",
-    "ca-file": "SEATKEEPER_CA_FILE",
-    "contact": "SEATKEEPER_CONTACT",
+    "server": "where the license server is: a URL or port@host[,port@host…]",
+    "code": "the activation code",
+    "tenant": "the vendor's tenant id",
+    "product": "the product's id",
+    "public-key": "the vendor's root public key; no answer is believed without it",
+    "name": "the product's short name: for settings of its own and for messages",
+    "ca-file": "certificates of authorities to trust instead of the system's",
+    "client-cert-file": "our certificate, where the server asks for one",
+    "client-key-file": "its key, if that is in a file of its own",
+    "contact": "whom to ask when refused",
 }
 
 
@@ -219,6 +274,11 @@ def _escaped(document: str) -> str:
     from json import dumps
 
     return UNSHOWN.sub(lambda found: dumps(found[0])[1:-1], document)
+
+
+def _print_no_more() -> None:
+    """Send whatever is still in the buffer nowhere, so that the interpreter's exit finds nothing to complain about."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _on_this_console(text: str) -> str:

@@ -117,8 +117,8 @@ def refusal_text(
 ) -> str:
     """Say on a terminal why a seat was refused: how full, who holds, until when at the earliest, what to do, whom to ask.
 
-    Times are shown in the reader's own time zone. `contact` is the setting SEATKEEPER_CONTACT: the vendor or whoever
-    manages the licenses on this site.
+    Times are shown in the reader's own time zone. `contact` is the setting SEATKEEPER_CONTACT: whoever manages the licenses
+    on this site; the vendor is among the remedies. Waiting is advised only where a place may come back.
     """
     lines = [_headline(denial, product or denial.product_name)]
     lines += [f"  {_holder_line(holder)}" for holder in denial.holders[:HOLDERS_SHOWN]]
@@ -129,11 +129,15 @@ def refusal_text(
         lines.append(
             f"The earliest lease ends and its place comes back by {local_time(denial.next_free_by)}, unless it is refreshed."
         )
-    lines += [f"To do: {remedy.text}" for remedy in denial.remedies if not (contact and remedy.kind == "contact")]
-    if contact:
-        lines.append(f"Ask: {contact}")
-    lines.append(_footer(denial, server, at))
+    comes_back = denial.next_free_by is not None
+    lines += [f"To do: {remedy.text}" for remedy in denial.remedies if comes_back or remedy.kind != "wait"]
+    lines += _last_lines(contact, denial.id, server, at)
     return "\n".join(visible(line) for line in lines)
+
+
+def problem_text(said: str, *, server: str, at: datetime, contact: str | None) -> str:
+    """Say on a terminal what a server said about anything else: whom to ask, which server it was, and when."""
+    return "\n".join(visible(line) for line in [said, *_last_lines(contact, None, server, at)])
 
 
 def _headline(denial: Denial, product: str | None) -> str:
@@ -141,8 +145,9 @@ def _headline(denial: Denial, product: str | None) -> str:
     if denial.rule not in {"pool-full", "feature-exhausted"}:
         return f"No seat for {thing}: {_RULES.get(denial.rule, denial.rule)}."
     full = f"{denial.used} of {denial.limit} are taken" if denial.limit is not None else f"{denial.used} are taken"
+    wanted = f"{denial.wanted} wanted, " if denial.feature and denial.wanted is not None else ""
     line = f", {denial.line} waiting in line" if denial.line else ""
-    return f"{'Not enough of' if denial.feature else 'No seat is free for'} {thing}: {full}{line}."
+    return f"{'Not enough of' if denial.feature else 'No seat is free for'} {thing}: {wanted}{full}{line}."
 
 
 _RULES: Final = {
@@ -163,9 +168,11 @@ def _holder_line(holder: SeatHolder) -> str:
     return f"{holder.seat_name}  since {local_time(holder.since)}"
 
 
-def _footer(denial: Denial, server: str | None, at: datetime | None) -> str:
-    told = [denial.id, server or "", at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at else ""]
-    return "(" + " · ".join(part for part in told if part) + ")"
+def _last_lines(contact: str | None, denial_id: str | None, server: str | None, at: datetime | None) -> list[str]:
+    """Give whom to ask, and what to quote."""
+    told = [denial_id, server, at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at else None]
+    quoted = " · ".join(part for part in told if part)
+    return ([f"Ask: {contact}"] if contact else []) + ([f"({quoted})"] if quoted else [])
 
 
 def local_time(moment: datetime) -> str:

@@ -4,6 +4,7 @@ It knows no route and no database. On SIGTERM or SIGINT it takes no new connecti
 that its caller can close what the answers needed. Port 0 takes a free port; `announce` is told the real one.
 """
 
+import errno
 import logging
 import signal
 import socket
@@ -100,9 +101,17 @@ def listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
     except OSError as error:
-        raise CannotServe(
-            f"can't listen on {settings.url_host}:{port}: {error.strerror or error}; try another --port"
-        ) from error
+        raise CannotServe(f"can't listen on {settings.url_host}:{port}: {_why_not(error, host)}") from error
+
+
+def _why_not(error: OSError, host: str) -> str:
+    """Say what is wrong with an address, and which option to change. Python's own text repeats the address."""
+    reason = (error.strerror or str(error)).partition(" (while attempting")[0]
+    if isinstance(error.__context__, socket.gaierror):  # which `create_server` replaces
+        return f"there is no such host ({reason}): name an address of this machine with --host"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is not an address of this machine: name one of its own with --host, or 0.0.0.0 for all"
+    return f"{reason}; try another --port"
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -233,22 +242,28 @@ class BoundedHttp(HttpToolsProtocol):
 def log_to_stderr(level: str) -> None:
     """Let events go to stderr: lines for people on a terminal, JSON elsewhere. Standard output belongs to the command."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(
-        level=max(number, logging.INFO), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
     for_programs: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # Not the renderer's own way to show errors, which prints local variables too: codes and tokens are among them.
     for_terminals: list[Any] = [_made_visible, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    rendered = for_terminals if sys.stderr.isatty() else for_programs
+    stamped: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    _let_libraries_log_alike(max(number, logging.INFO), [structlog.stdlib.add_logger_name, *stamped], rendered)
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(for_terminals if sys.stderr.isatty() else for_programs),
-        ],
+        processors=[*stamped, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _let_libraries_log_alike(level: int, stamped: list[Any], rendered: list[Any]) -> None:
+    """Have what uvicorn and others log go through the same processors, so that a log has one format."""
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=stamped, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _made_visible(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

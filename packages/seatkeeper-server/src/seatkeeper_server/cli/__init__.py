@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from io import TextIOWrapper
 
 from cyclopts import App, Parameter
 
@@ -16,10 +17,15 @@ from seatkeeper_server.cli._failures import EXIT_CODES, end_with
 _VERBS = (
     ("cloud", "Serve seats on the network.", "seatkeeper cloud --data ./vendor --port 6500"),
     ("sell", "Sell seats of a product to a customer.", "seatkeeper sell acme solver --seats 3 --env > acme.env"),
-    ("change", "Change how many seats were bought, or until when.", "seatkeeper change ent_… --seats 5 --until 2027-12-31"),
+    (
+        "change",
+        "Change how many seats were bought, or until when.",
+        "seatkeeper change acme/solver --seats 5 --until 2027-12-31",
+    ),
     ("ls", "List what was sold.", "seatkeeper ls --json"),
-    ("seats", "Show who holds seats.", "seatkeeper seats ent_…"),
-    ("free", "Take a seat back from its holder.", "seatkeeper free eve@node7 --block 10m"),
+    ("seats", "Show who holds seats.", "seatkeeper seats acme"),
+    ("free", "Take a seat back from its holder, keep him out, or let him in again.", "seatkeeper free eve@node7 --block 10m"),
+    ("vendor", "Show who sells here, or change whom refused users ask.", "seatkeeper vendor --contact licenses@example.com"),
     ("log", "Show what happened.", "seatkeeper log --since 2h --denied"),
     ("why", "Explain a refusal by its id.", "seatkeeper why D-7K3M2Q"),
     ("doctor", "Examine the server's data, keys, clock and disk.", "seatkeeper doctor --data ./vendor"),
@@ -56,7 +62,7 @@ def _make_app() -> App:
         f"{__name__}.code:show",
         name="show",
         help="Show the activation codes of an entitlement; that they were read is written down.",
-        help_epilogue=f"Example: seatkeeper code show ent_…\n\n{EXIT_CODES}",
+        help_epilogue=f"Example: seatkeeper code show acme/solver\n\n{EXIT_CODES}",
     )
     app.command(code)
     return app
@@ -67,6 +73,9 @@ app = _make_app()
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb that was typed, and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names may have letters that an old terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(arguments)
     except KeyboardInterrupt:

@@ -85,5 +85,5 @@ def _first_line(error: ValueError) -> str:
         return str(error)
     first = listed()[0]
     field = ".".join(str(part) for part in first["loc"]).replace("_", "-")
-    reason = str(first["msg"]).removeprefix("Value error, ")
+    reason = str(first["msg"]).removeprefix("Value error, ").replace("Input should", "it has to")
     return f"--{field}: {reason}" if field else reason

@@ -10,4 +10,11 @@ Data = Annotated[
     Parameter(env_var="SEATKEEPER_DATA", help="The data directory; a folder of your own unless named.", show_default=False),
 ]
 Json = Annotated[bool, Parameter(help="Print JSON, for programs.")]
-EntitlementId = Annotated[str, Parameter(help="The entitlement's id, as `seatkeeper ls` shows it.")]
+Sold = Annotated[
+    str, Parameter(help="Which: its id as `seatkeeper ls` shows it or the beginning of it, CUSTOMER, or CUSTOMER/PRODUCT.")
+]
+
+
+def typed(text: str) -> Parameter:
+    """Give an option whose value is read by us, also when it begins with a hyphen: `-1s` is then refused in our own words."""
+    return Parameter(help=text, allow_leading_hyphen=True)

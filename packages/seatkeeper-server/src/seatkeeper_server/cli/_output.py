@@ -75,9 +75,19 @@ def day(moment: datetime | None, never: str = "never") -> str:
     return (moment - timedelta(microseconds=1)).astimezone(UTC).strftime("%Y-%m-%d")
 
 
+def counted(count: int, what: str) -> str:
+    """Write how many of something: `1 seat`, `2 seats`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def number(count: int | None) -> str:
     """Write a count that may be unlimited."""
     return "unlimited" if count is None else str(count)
+
+
+def in_overdraft(count: int | None) -> str:
+    """Write how many seats are granted above what was bought; nothing where there are none."""
+    return "" if count == 0 else ", any number more by overdraft" if count is None else f", {count} more by overdraft"
 
 
 def amounts(held: dict[str, int]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from seatkeeper_server.cli._output import amounts, clock, day, number
+from seatkeeper_server.cli._output import amounts, clock, counted, day, number
 from seatkeeper_server.domain.terms import SEAT
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import LogRow
@@ -46,7 +46,8 @@ def _returned(said: Said) -> str:
 
 def _taken_back(said: Said) -> str:
     counts = f"counts until {_clock(said['free_at'])}" if "free_at" in said else "free at once"
-    return f"lost the seat to {said.get('by')}, place {counts}"
+    by = {"operator": "an operator took it back", "shrinking": "fewer are bought now"}.get(str(said.get("by")), said.get("by"))
+    return f"lost the seat: {by}; place {counts}"
 
 
 def _denied(said: Said) -> str:
@@ -79,7 +80,7 @@ _KINDS: Mapping[str, Callable[[Said], str]] = {
     "GivenBack": _amount("gave {amount} of {key} back"),
     "Used": _amount("used {key}"),
     "Denied": _denied,
-    "DeniedAgain": lambda said: f"refused {said.get('count')} more times: {said.get('rule')}",
+    "DeniedAgain": lambda said: f"refused {counted(said.get('count', 0), 'time')} more: {said.get('rule')}",
 }
 
 
@@ -90,15 +91,21 @@ def _changed(data: Said) -> str:
     if "until" in data:
         parts.append(f"end {_day(data['until']['before'])} to {_day(data['until']['after'])}")
     if data.get("going"):
-        parts.append(f"{data['going']} holders have to go")
+        parts.append(f"{counted(data['going'], 'holder')} to go")
+    if data.get("working"):
+        parts.append(f"{counted(data['working'], 'seat')} held beyond the new end")
     return f"changed: {', '.join(parts)}"
 
 
 _NOTES: Mapping[str, Callable[[Said], str]] = {
     "tenantMade": lambda data: "vendor made, with keys",
-    "sold": lambda data: f"sold: {data.get('seats')} seats until {_day(data.get('until'))}, code ends in {data.get('code')}",
+    "sold": lambda data: (
+        f"sold: {counted(data.get('seats', 0), 'seat')} until {_day(data.get('until'))}, code ends in {data.get('code')}"
+    ),
     "changed": _changed,
     "codeRead": lambda data: f"activation code read: ends in {', '.join(data.get('codes', []))}",
+    "contactChanged": lambda data: f"refused users are told to ask {data.get('after') or 'nobody'}",
+    "unblocked": lambda data: "is not blocked any more",
     "blocked": lambda data: f"is refused until {_clock(data.get('until'))}",
     "downtime": lambda data: f"server was down for {data.get('seconds', 0):.0f} s; leases got the time back",
     "clockSetBack": lambda data: f"clock set back by {data.get('seconds', 0):.0f} s",

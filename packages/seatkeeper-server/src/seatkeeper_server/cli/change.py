@@ -5,8 +5,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
-from seatkeeper_server.cli._options import Data, EntitlementId, Json
-from seatkeeper_server.cli._output import day, json_moment, number, print_json, say
+from seatkeeper_server.cli._options import Data, Json, Sold
+from seatkeeper_server.cli._output import counted, day, json_moment, number, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.catalogue import read_end
 from seatkeeper_server.service import selling
@@ -14,7 +14,7 @@ from seatkeeper_server.service.selling import Change, Changed
 
 
 def change(
-    entitlement: EntitlementId,
+    entitlement: Sold,
     /,
     *,
     seats: Annotated[int | None, Parameter(help="How many seats it has from now on.")] = None,
@@ -22,7 +22,8 @@ def change(
         str | None, Parameter(help="Its last day in UTC, such as 2027-12-31; a moment with its zone; or never.")
     ] = None,
     force: Annotated[
-        bool, Parameter(help="Shrink below what is taken: holders lose their seat at their next refresh.")
+        bool,
+        Parameter(help="Shrink below what is taken, or end it while it is in use: holders lose their seat at a next refresh."),
     ] = False,
     data: Data = None,
     json: Json = False,
@@ -34,11 +35,22 @@ def change(
         changed = selling.change(desk.catalogue, entitlement, wanted, desk.now)
     if json:
         print_json(_as_data(changed))
-    elif changed.going:
-        say(
-            f"{changed.entitlement_id}: seats {number(changed.seats)}, until {day(changed.until)}; holders to go:"
-            f" {changed.going}, each at its next refresh (its place counts until its lease has ended)"
+    else:
+        say(*_as_lines(changed))
+
+
+def _as_lines(changed: Changed) -> list[str]:
+    """Say what the change does to holders; one that does nothing to anybody is quiet."""
+    said = []
+    if changed.going:
+        said.append(
+            f"holders to go: {changed.going}, each at its next refresh (its place counts until its lease has ended)",
         )
+    if changed.working:
+        said.append(
+            f"held beyond the new end: {counted(changed.working, 'seat')}, each till its lease ends; no refresh after the end"
+        )
+    return [f"{changed.entitlement_id}: seats {number(changed.seats)}, until {day(changed.until)}; {one}" for one in said]
 
 
 def _as_data(changed: Changed) -> dict[str, object]:
@@ -48,4 +60,5 @@ def _as_data(changed: Changed) -> dict[str, object]:
         "until": json_moment(changed.until),
         "before": {"seats": changed.seats_before, "until": json_moment(changed.until_before)},
         "going": changed.going,
+        "working": changed.working,
     }

@@ -17,6 +17,7 @@ from seatkeeper_server.keys import CURRENT, SIGNING, TenantKeys
 from seatkeeper_server.sealing import SealKeyError
 from seatkeeper_server.service.catalogue import Tenant
 from seatkeeper_server.store.health import examine
+from seatkeeper_server.store.locking import is_served
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
@@ -52,21 +53,15 @@ def doctor(*, data: Data = None, json: Json = False) -> int:
 def _examined(place: Place) -> Iterator[Finding]:
     settings = place.settings
     yield _private(settings.data, "data directory", 0o077)
-    yield _seal_file(settings.seal_key_path)
+    yield place.read(lambda desk: _seal_key(place, desk))
     yield from _database(settings.database_path)
-    yield place.read(_server)
+    yield place.read(lambda desk: _server(desk, is_served(settings.data)))
     yield place.read(_clock)
     yield _space(settings.data)
     yield from place.read(lambda desk: list(_keys(place, desk)))
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
-
-
-def _seal_file(path: Path) -> Finding:
-    if not path.exists():
-        return Finding("sealing key", FAILED, f"{path} is missing", "put back the file that this database was made with")
-    return _private(path, "sealing key", 0o077)
 
 
 def _private(path: Path, subject: str, forbidden: int) -> Finding:
@@ -107,13 +102,18 @@ def _database(path: Path) -> Iterator[Finding]:
 # --- time ----------------------------------------------------------------------------------------------------------
 
 
-def _server(desk: Desk) -> Finding:
+def _server(desk: Desk, is_served: bool) -> Finding:
+    """A server that was killed leaves a beat of a moment ago, but the system has let go of its lock."""
     alive = desk.catalogue.tx.alive()
+    if not is_served:
+        since = "never served yet" if alive is None else f"not serving since {clock(alive.at)}; leases stand still"
+        return Finding("server", WARNING, since, "start it: seatkeeper cloud")
     if alive is None:
-        return Finding("server", WARNING, "never served yet", "start it: seatkeeper cloud")
+        return Finding("server", WARNING, "starting, or stuck before its first beat", "if it stays so, look into its log")
     if desk.today + alive.offset - alive.at <= margin_for(BEAT):
         return Finding("server", OK, f"serving, last beat {clock(alive.at)}")
-    return Finding("server", WARNING, f"not serving since {clock(alive.at)}; leases stand still", "start it: seatkeeper cloud")
+    seen = f"running, but without a beat since {clock(alive.at)}"
+    return Finding("server", FAILED, seen, "look into its log: is the disk full or slow? Then restart it")
 
 
 def _clock(desk: Desk) -> Finding:
@@ -129,6 +129,27 @@ def _clock(desk: Desk) -> Finding:
 # --- keys ----------------------------------------------------------------------------------------------------------
 
 
+def _seal_key(place: Place, desk: Desk) -> Finding:
+    """The key is the right one if it opens what was sealed; where some of it opens, the rest is what is damaged."""
+    path = place.settings.seal_key_path
+    if not path.exists():
+        return Finding("sealing key", FAILED, f"{path} is missing", "put back the file that this database was made with")
+    tenants = desk.catalogue.tenants()
+    if tenants and not any(_opens(place, desk, tenant) is None for tenant in tenants):
+        seen = f"{path} does not open the keys in this database"
+        return Finding("sealing key", FAILED, seen, "put back the file that this database was made with")
+    return _private(path, "sealing key", 0o077)
+
+
+def _opens(place: Place, desk: Desk, tenant: Tenant) -> str | None:
+    """Open a tenant's keys as a server would; what went wrong, or None."""
+    try:
+        TenantKeys(desk.catalogue.keys(tenant.tenant_id), place.seal_key(desk))
+    except SealKeyError as error:
+        return str(error)
+    return None
+
+
 def _keys(place: Place, desk: Desk) -> Iterator[Finding]:
     for tenant in desk.catalogue.tenants():
         yield _tenant(place, desk, tenant)
@@ -136,10 +157,8 @@ def _keys(place: Place, desk: Desk) -> Iterator[Finding]:
 
 def _tenant(place: Place, desk: Desk, tenant: Tenant) -> Finding:
     subject, rows = f"keys of {tenant.name}", desk.catalogue.keys(tenant.tenant_id)
-    try:
-        TenantKeys(rows, place.seal_key(desk))
-    except SealKeyError as error:
-        return Finding(subject, FAILED, str(error), "give the server the sealing key this database was made with")
+    if (wrong := _opens(place, desk, tenant)) is not None:
+        return Finding(subject, FAILED, wrong, "give the server the sealing key this database was made with")
     expires_at = next((row.expires_at for row in rows if row.purpose == SIGNING and row.state == CURRENT), None)
     seen = f"open; signing key certified until {day(expires_at)}"
     if expires_at is not None and expires_at - desk.today < SOON:

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
-from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._options import Data, Json, typed
 from seatkeeper_server.cli._output import clock, json_moment, print_json, say
 from seatkeeper_server.cli._place import Place, opened
 from seatkeeper_server.cli._words import name_of, sentence
@@ -23,7 +23,7 @@ LOOK_BACK = timedelta(seconds=30)  # facts of two writers may be recorded a litt
 
 def log(
     *,
-    since: Annotated[str, Parameter(help="How far back, such as 90s, 2h, 30d.")] = "1d",
+    since: Annotated[str, typed("How far back, such as 90s, 2h, 30d.")] = "1d",
     customer: Annotated[str | None, Parameter(help="Only this customer's, by name.")] = None,
     holder: Annotated[str | None, Parameter(help="Only this holder's: user@host, user, host, seat or activation.")] = None,
     denied: Annotated[bool, Parameter(help="Only refusals, wrong codes included.")] = False,

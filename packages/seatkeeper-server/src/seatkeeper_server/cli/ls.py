@@ -16,15 +16,27 @@ def ls(*, data: Data = None, json: Json = False) -> None:
     elif not found:
         say("Nothing has been sold yet: see `seatkeeper sell --help`.")
     else:
-        columns = ("entitlement", "customer", "product", "seats", "used", "status", "end")
-        print_table(columns, [_row(one) for one in found], right=("seats", "used"), whole="entitlement")
+        _print(found)
+
+
+def _print(found: list[Overview]) -> None:
+    """Show the vendor only where there are several, and what is granted above only where anything is."""
+    columns = ["entitlement", "vendor", "customer", "product", "seats", "overdraft", "used", "status", "end"]
+    unneeded = set()
+    if len({one.bought.key[0] for one in found}) == 1:
+        unneeded.add("vendor")
+    if all(one.overdraft == 0 for one in found):
+        unneeded.add("overdraft")
+    shown = [name for name in columns if name not in unneeded]
+    rows = [[cell for name, cell in zip(columns, _row(one), strict=True) if name in shown] for one in found]
+    print_table(shown, rows, right=("seats", "overdraft", "used"), whole="entitlement")
 
 
 def _row(one: Overview) -> list[str]:
     bought = one.bought
-    ends = day(one.ends_at)
-    counts = [number(one.seats), str(one.used)]
-    return [bought.entitlement_id, bought.customer, bought.product, *counts, one.standing.value, ends]
+    names = [bought.tenant, bought.customer, bought.product]
+    counts = [number(one.seats), number(one.overdraft), str(one.used)]
+    return [bought.entitlement_id, *names, *counts, one.standing.value, day(one.ends_at)]
 
 
 def as_data(one: Overview) -> dict[str, object]:
@@ -41,6 +53,7 @@ def as_data(one: Overview) -> dict[str, object]:
         "sku": bought.sku,
         "mode": bought.pool.terms.mode.value,
         "seats": one.seats,
+        "overdraft": one.overdraft,
         "used": one.used,
         "free": one.free,
         "status": one.standing.value,

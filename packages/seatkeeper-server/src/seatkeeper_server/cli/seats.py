@@ -5,17 +5,31 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import NOTHING, amounts, clock, day, json_moment, number, print_json, print_table, say
+from seatkeeper_server.cli._output import (
+    NOTHING,
+    amounts,
+    clock,
+    day,
+    in_overdraft,
+    json_moment,
+    number,
+    print_json,
+    print_table,
+    say,
+)
 from seatkeeper_server.cli._place import Desk, opened
 from seatkeeper_server.cli.ls import as_data as overview_data
 from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.terms import Kind
-from seatkeeper_server.service import reporting, selling
+from seatkeeper_server.service import finding, reporting
 from seatkeeper_server.service.reporting import Condition, Occupant, Occupation
 
 
 def seats(
-    entitlement: Annotated[str | None, Parameter(help="Only this entitlement's.", show_default=False)] = None,
+    entitlement: Annotated[
+        str | None,
+        Parameter(help="Only these: an entitlement's id or its beginning, CUSTOMER, or CUSTOMER/PRODUCT.", show_default=False),
+    ] = None,
     /,
     *,
     data: Data = None,
@@ -36,9 +50,10 @@ def seats(
 
 
 def _occupations(desk: Desk, entitlement: str | None) -> list[Occupation]:
-    if entitlement is not None:
-        selling.find(desk.catalogue, entitlement)
-    return reporting.occupations(desk.catalogue, entitlement, desk.now, desk.today)
+    if entitlement is None:
+        return reporting.occupations(desk.catalogue, None, desk.now, desk.today)
+    named = [bought.entitlement_id for bought in finding.matching(desk.catalogue, entitlement)]
+    return [one for each in named for one in reporting.occupations(desk.catalogue, each, desk.now, desk.today)]
 
 
 def _print_one(one: Occupation) -> None:
@@ -46,13 +61,16 @@ def _print_one(one: Occupation) -> None:
     say(
         f"{bought.customer}: {bought.product} ({bought.entitlement_id}), {overview.standing.value}, end {day(overview.ends_at)}"
     )
+    bought_text = f"{number(overview.seats)} bought{in_overdraft(overview.overdraft)}"
     say(
-        f"seats: {number(overview.seats)} bought, {one.held} held, {one.lent} lent, {number(overview.free)} free"
+        f"seats: {bought_text}, {one.held} held, {one.lent} lent, {number(overview.free)} free"
         + "".join(f"; {_feature_text(tally)}" for tally in one.features)
     )
     if one.occupants:
         columns = ("holder", "state", "since", "lease ends", "features", "activation")
         print_table(columns, [_row(occupant) for occupant in one.occupants], whole="activation")
+    for blocked in one.blocked:
+        say(f"blocked: {blocked.name} until {clock(blocked.until)}")
 
 
 def _feature_text(tally: Tally) -> str:
@@ -64,12 +82,15 @@ def _feature_text(tally: Tally) -> str:
 def _row(one: Occupant) -> list[str]:
     holding = one.place.holding
     state = one.condition.value + _place_text(one)
-    times = [clock(holding.activated_at), clock(holding.expires_at)]
+    lease_ends = NOTHING if one.condition is Condition.RETURNED else clock(holding.expires_at)
+    times = [clock(holding.activated_at), lease_ends]
     return [one.name or NOTHING, state, *times, amounts(one.features), holding.activation_id]
 
 
 def _place_text(one: Occupant) -> str:
-    """Say what becomes of the place where the state alone doesn't: a node lock outlives its lease, the others don't."""
+    """Say what becomes of the place where the state alone doesn't: a node lock outlives its lease, a returned seat lingers."""
+    if one.condition is Condition.RETURNED and one.counts and one.place.holding.free_at is not None:
+        return f", comes back at {clock(one.place.holding.free_at)}"
     if one.condition is Condition.LAPSED:
         return ", place kept" if one.counts else ""
     return "" if one.counts else ", over"
@@ -84,6 +105,7 @@ def _as_data(one: Occupation) -> dict[str, object]:
             {"key": tally.right.key, "type": tally.right.kind.value, "bought": tally.right.bought, "used": tally.used}
             for tally in one.features
         ],
+        "blocked": [{"name": blocked.name, "until": json_moment(blocked.until)} for blocked in one.blocked],
         "holders": [_holder_data(occupant) for occupant in one.occupants],
     }
 

@@ -1,15 +1,14 @@
 """`seatkeeper sell`: everything a customer needs to start, in one command."""
 
 import os
-import re
 import shlex
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import Mistyped, wrong_values_told
-from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import day, print_json, say
+from seatkeeper_server.cli._options import Data, Json, typed
+from seatkeeper_server.cli._output import day, in_overdraft, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.catalogue import (
     DEFAULT_VENDOR,
@@ -21,6 +20,7 @@ from seatkeeper_server.domain.catalogue import (
     read_overdraft,
 )
 from seatkeeper_server.domain.intervals import read_interval
+from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.domain.terms import Mode, NoncePolicy
 from seatkeeper_server.service import selling
 from seatkeeper_server.settings import Settings
@@ -34,9 +34,9 @@ def sell(
     /,
     *,
     seats: Annotated[int, Parameter(help="How many may hold a seat at once.")],
-    lease: Annotated[str, Parameter(help="How long a seat stays held without a refresh, such as 90s, 15m, 12h.")] = "2m",
-    linger: Annotated[str, Parameter(help="The shortest time a seat stays taken after it was given back.")] = "0s",
-    overdraft: Annotated[str, Parameter(help="What is granted above: 10%, 5, none or unlimited.")] = "none",
+    lease: Annotated[str, typed("How long a seat stays held without a refresh, such as 90s, 15m, 12h.")] = "2m",
+    linger: Annotated[str, typed("The shortest time a seat stays taken after it was given back.")] = "0s",
+    overdraft: Annotated[str, typed("What is granted above: 10%, 5, none or unlimited.")] = "none",
     mode: Annotated[
         Literal["concurrent", "nodeLock"], Parameter(help="nodeLock: a place stays its holder's after its lease.")
     ] = "concurrent",
@@ -48,13 +48,18 @@ def sell(
             show_default=False,
         ),
     ] = (),
-    days: Annotated[str, Parameter(help="For how many days, or never for no end.")] = "365",
+    days: Annotated[str, typed("For how many days, or never for no end.")] = "365",
     nonce: Annotated[
         Literal["optional", "required"], Parameter(help="Whether programs must use nonces; optional lets curl work.")
     ] = "optional",
     tenant: Annotated[str, Parameter(env_var="SEATKEEPER_VENDOR", help="The vendor who sells, by name.")] = DEFAULT_VENDOR,
-    contact: Annotated[str | None, Parameter(env_var="SEATKEEPER_CONTACT", help="Whom refused users should ask.")] = None,
-    another: Annotated[bool, Parameter(help="Sell it although this customer has this product already.")] = False,
+    contact: Annotated[
+        str | None,
+        Parameter(help="Whom refused users of this vendor should ask; of a known vendor: seatkeeper vendor --contact."),
+    ] = None,
+    another: Annotated[
+        bool, Parameter(help="Sell it although this customer has this product, or another one has nearly this name.")
+    ] = False,
     data: Data = None,
     json: Json = False,
     env: Annotated[bool, Parameter(help="Print lines to paste into a shell.")] = False,
@@ -96,9 +101,9 @@ def _server_beside(settings: Settings) -> str:
 def _read_days(text: str) -> int | None:
     if text.strip().lower() == NEVER:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 9):
-        raise ValueError(f"days: write a number such as 365, or never, not {text!r}")
-    return int(text)
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"days: write a number such as 365, or never, not {quoted(text)}")
+    return int(text[:9])  # longer ones are too large, however they go on
 
 
 def as_data(sold: Sold) -> dict[str, str]:
@@ -114,7 +119,6 @@ def as_data(sold: Sold) -> dict[str, str]:
 
 def as_environment(sold: Sold, server: str) -> list[str]:
     """Give lines for a POSIX shell: what `seat run` and the SDK read."""
-    called = re.sub(r"[^\x20-\x7e]", "?", f"{sold.customer}: {sold.seats} x {sold.product}, until {day(sold.ends_at)}")
     settings = {
         "SERVER": server,
         "TENANT": sold.tenant_id,
@@ -124,13 +128,13 @@ def as_environment(sold: Sold, server: str) -> list[str]:
         "PUBLIC_KEY": sold.public_key,
     }
     lines = [f"export SEATKEEPER_{name}={shlex.quote(value)}" for name, value in settings.items()]
-    return [f"# {called}", *lines]
+    return [f"# {sold.customer}: {sold.seats} x {sold.product}, until {day(sold.ends_at)}", *lines]
 
 
 def as_text(sold: Sold) -> list[str]:
     """Give what a person wants to see."""
     return [
-        f"{sold.customer} bought {sold.seats} x {sold.product}, until {day(sold.ends_at)}",
+        f"{sold.customer} bought {sold.seats} x {sold.product}{in_overdraft(sold.overdraft)}, until {day(sold.ends_at)}",
         f"tenant           {sold.tenant_id}  ({sold.tenant})",
         f"product          {sold.product_id}",
         f"entitlement      {sold.entitlement_id}",

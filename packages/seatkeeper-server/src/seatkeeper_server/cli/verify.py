@@ -2,7 +2,7 @@
 
 from seatkeeper_server.cli._failures import DONE, REFUSED
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import print_json, say
+from seatkeeper_server.cli._output import counted, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.service import verifying
 from seatkeeper_server.service.verifying import Break, Verified
@@ -17,8 +17,9 @@ def verify(*, data: Data = None, json: Json = False) -> int:
     else:
         for one in found.breaks:
             say(_as_text(one))
-        verdict = "everything fits" if found.holds else f"{len(found.breaks)} places where it does not fit"
-        say(f"{found.chains} chains, {found.facts} facts, {found.counters} counters: {verdict}")
+        verdict = "everything fits" if found.holds else f"{counted(len(found.breaks), 'place')} where it does not fit"
+        counts = (counted(found.chains, "chain"), counted(found.facts, "fact"), counted(found.counters, "counter"))
+        say(f"{', '.join(counts)}: {verdict}")
     return DONE if found.holds else REFUSED
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._options import Data, Json
-from seatkeeper_server.cli._output import clock, json_moment, number, print_json, say
+from seatkeeper_server.cli._output import clock, counted, json_moment, number, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.cli._words import name_of
 from seatkeeper_server.service import explaining
@@ -24,7 +24,7 @@ _RULES = {
 
 
 def why(
-    denial: Annotated[str, Parameter(help="The refusal's id, such as D-7K3M2Q.")],
+    denial: Annotated[str, Parameter(help="The refusal's id, such as D-7K3M2Q; the D- may be left out.")],
     /,
     *,
     data: Data = None,
@@ -59,7 +59,7 @@ def _lines(found: Explanation) -> list[str]:
     if found.who is not None and found.who.address:
         lines.append(f"from    {found.who.address}")
     if found.repeats:
-        lines.append(f"again   {found.repeats} times more under this id")
+        lines.append(f"again   {counted(found.repeats, 'time')} more under this id")
     if found.contact:
         lines.append(f"ask     {found.contact}")
     return lines

@@ -12,8 +12,10 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
+from unicodedata import normalize
 
 from seatkeeper_server.domain.admission import Tally
+from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.domain.terms import SEAT, Kind, Mode, NoncePolicy, Overdraft, Right
 
 MAX_NAME = 50  # characters, as the public contract has it
@@ -34,7 +36,7 @@ def checked_name(text: str, what: str) -> str:
     """
     name = text.strip()
     if not name or len(name) > MAX_NAME or not name.isprintable():
-        raise ValueError(f"{what}: a name is 1 to {MAX_NAME} printable characters, not {text!r}")
+        raise ValueError(f"{what}: a name is 1 to {MAX_NAME} printable characters, not {quoted(text)}")
     return name
 
 
@@ -51,7 +53,9 @@ class Feature:
         if self.kind is Kind.SEAT:
             raise ValueError(f"feature {self.key}: a feature is bool, elementPool or usageCount")
         if len(self.key) > MAX_NAME or not _KEY.fullmatch(self.key):
-            raise ValueError(f"feature {self.key!r}: a key is 1 to {MAX_NAME} letters, digits, dots, hyphens and underscores")
+            raise ValueError(
+                f"feature {quoted(self.key)}: a key is 1 to {MAX_NAME} letters, digits, dots, hyphens and underscores"
+            )
         if self.amount is not None and not 0 <= self.amount <= MAX_COUNT:
             raise ValueError(f"feature {self.key}: an amount is 0 to {MAX_COUNT:,}")
 
@@ -81,7 +85,7 @@ class Terms:
 
     def __post_init__(self) -> None:
         if not 1 <= self.seats <= MAX_COUNT:
-            raise ValueError(f"seats: sell 1 to {MAX_COUNT:,}, not {self.seats:,}")
+            raise ValueError(f"seats: sell 1 to {MAX_COUNT:,}, not {quoted(str(self.seats))}")
         if self.lease < timedelta(seconds=1):
             raise ValueError("lease: it lasts at least a second")
         if self.days is not None and not 1 <= self.days <= 36_500:
@@ -134,12 +138,15 @@ class Sale:
         for what in ("customer", "product", "tenant"):
             object.__setattr__(self, what, checked_name(getattr(self, what), what))
         if self.contact is not None:
-            object.__setattr__(self, "contact", _checked_contact(self.contact))
+            object.__setattr__(self, "contact", checked_contact(self.contact))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sold:
-    """What a sale made: everything an application needs to take a seat. `code` is a secret of the customer's."""
+    """What a sale made: everything an application needs to take a seat. `code` is a secret of the customer's.
+
+    `overdraft` is how many seats more may be held than were bought; None: any number.
+    """
 
     tenant_id: str
     tenant: str
@@ -151,13 +158,32 @@ class Sold:
     ends_at: datetime | None
     code: str = field(repr=False)
     public_key: str
+    overdraft: int | None = 0
 
 
-def _checked_contact(text: str) -> str:
+def checked_contact(text: str) -> str | None:
+    """Give a contact without blanks around it; None where there is nothing left.
+
+    Raises:
+        ValueError: it is too long, or not printable.
+    """
     contact = text.strip()
     if len(contact) > 200 or not contact.isprintable():
         raise ValueError("contact: at most 200 printable characters, such as licenses@example.com")
-    return contact
+    return contact or None
+
+
+def is_nearly(name: str, other: str) -> bool:
+    """Tell whether two names differ in nothing but case, blanks and punctuation.
+
+    >>> is_nearly("ACME Inc.", "acme, inc")
+    True
+    """
+    return _bare(name) == _bare(other) != ""
+
+
+def _bare(name: str) -> str:
+    return "".join(letter for letter in normalize("NFKC", name).casefold() if letter.isalnum())
 
 
 # --- shrinking and growing -----------------------------------------------------------------------------------------
@@ -187,7 +213,7 @@ def read_overdraft(text: str) -> Overdraft:
         return Overdraft(said)
     number = said.removesuffix("%")
     if not (number.isascii() and number.isdecimal()) or len(number) > 9:
-        raise ValueError(f"{text!r} is no overdraft: write 10%, 5, none or unlimited")
+        raise ValueError(f"{quoted(text)} is no overdraft: write 10%, 5, none or unlimited")
     return Overdraft("percentage" if said.endswith("%") else "absolute", int(number))
 
 
@@ -212,7 +238,9 @@ def read_feature(text: str) -> Feature:
     kind, colon, amount = said.partition(":")
     counted = kind in (Kind.ELEMENT_POOL.value, Kind.USAGE_COUNT.value)
     if not equals or not (counted or kind == Kind.BOOL.value) or counted != bool(colon):
-        raise ValueError(f"{text!r} is no feature: write export=bool, render=elementPool:10[+10%] or pages=usageCount:500")
+        raise ValueError(
+            f"{quoted(text)} is no feature: write export=bool, render=elementPool:10[+10%] or pages=usageCount:500"
+        )
     if not counted:
         return Feature(key, Kind.BOOL)
     number, plus, overdraft = amount.partition("+")
@@ -223,7 +251,7 @@ def _read_amount(number: str, text: str) -> int | None:
     if number == "unlimited":
         return None
     if not (number.isascii() and number.isdecimal()) or len(number) > 10:
-        raise ValueError(f"{text!r}: an amount is a whole number or unlimited")
+        raise ValueError(f"{quoted(text)}: an amount is a whole number or unlimited")
     return int(number)
 
 
@@ -240,8 +268,10 @@ def read_end(text: str) -> datetime | None:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", said, re.ASCII):
             return datetime.combine(date.fromisoformat(said) + timedelta(days=1), time(), UTC)
         moment = datetime.fromisoformat(said)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is no date: write 2027-01-31, 2027-01-31T12:00:00Z or never") from error
+    except OverflowError as error:
+        raise ValueError(f"{quoted(text)} is too far away: write 9999-12-30 at the latest, or never") from error
+    except ValueError as error:
+        raise ValueError(f"{quoted(text)} is no date: write 2027-01-31, 2027-01-31T12:00:00Z or never") from error
     if moment.tzinfo is None:
-        raise ValueError(f"{text!r}: say in which time zone, such as 2027-01-31T12:00:00Z")
+        raise ValueError(f"{quoted(text)}: say in which time zone, such as 2027-01-31T12:00:00Z")
     return moment.astimezone(UTC)

@@ -9,6 +9,8 @@ datetime.timedelta(seconds=900)
 import re
 from datetime import timedelta
 
+from seatkeeper_server.domain.quoting import quoted
+
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _NAMES = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 _WRITTEN = re.compile(r"(\d{1,12})([smhd])", re.ASCII)
@@ -23,10 +25,10 @@ def read_interval(text: str) -> timedelta:
     """
     match = _WRITTEN.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no interval: write a whole number and a unit, such as 90s, 15m, 12h or 30d")
+        raise ValueError(f"{quoted(text)} is no interval: write a whole number and a unit, such as 90s, 15m, 12h or 30d")
     seconds = int(match[1]) * _SECONDS[match[2]]
     if seconds > _LONGEST:
-        raise ValueError(f"{text!r} is longer than a century")
+        raise ValueError(f"{quoted(text)} is longer than a century")
     return timedelta(seconds=seconds)
 
 

@@ -1,15 +1,16 @@
-"""What an administrator does to holders: take a seat back (*free*), and refuse somebody for a while (*block*).
+"""What an administrator does to holders: take a seat back (*free*), refuse somebody for a while (*block*), or no longer.
 
 Freeing keeps rule 3 of the contract: the place counts until the last lease signed for it has ended, because the program that
 has it goes on believing in it till then. `at_once` gives the place away all the same, for those who know that they over-use
-for that long. Both are facts.
+for that long. All of it is written down as facts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from seatkeeper_server.domain.facts import Note, TakenBack
-from seatkeeper_server.domain.holdings import Holding
+from seatkeeper_server.domain.holdings import Holding, State
+from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.domain.requests import TakeBack
 from seatkeeper_server.service.catalogue import CannotDo, Catalogue, NotFound
 from seatkeeper_server.service.ports import HolderRecord, PoolKey
@@ -24,26 +25,39 @@ class Ambiguous(CannotDo):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeing:
-    """Whose seat is taken back (seat id, name, user@host or activation), at once or not, and for how long he is refused."""
+    """Whose seat is taken back (seat id, name, user@host or activation), at once or not, and for how long he is refused.
+
+    `unblock` takes nothing back: it only ends an earlier block.
+    """
 
     holder: str
     at_once: bool = False
     block: timedelta | None = None
+    unblock: bool = False
 
     def __post_init__(self) -> None:
+        if self.unblock and (self.at_once or self.block is not None):
+            raise ValueError("unblock: it takes no seat back, and goes with neither --block nor --now")
         if self.block is not None and self.block <= timedelta(0):
             raise ValueError("block: say for how long, such as 10m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreedSeat:
-    """What became of it: the place counts until `counts_until` (None: it is free now), he is refused until `blocked_until`."""
+    """What became of it: the place counts until `counts_until` (None: it is free now), he is refused until `blocked_until`.
+
+    `overused_until` is when the lease ends whose place was given away at once; `lingered` says that its holder had given it
+    back himself; `unblocked` that he was blocked, and isn't any more.
+    """
 
     holder: str
     entitlement_id: str
     activation_id: str | None
-    counts_until: datetime | None
-    blocked_until: datetime | None
+    counts_until: datetime | None = None
+    overused_until: datetime | None = None
+    lingered: bool = False
+    blocked_until: datetime | None = None
+    unblocked: bool = False
 
 
 def free(catalogue: Catalogue, wanted: Freeing, now: datetime) -> FreedSeat:
@@ -52,23 +66,47 @@ def free(catalogue: Catalogue, wanted: Freeing, now: datetime) -> FreedSeat:
     Raises:
         NotFound: nobody is called that.
         Ambiguous: several are.
-        CannotDo: he holds nothing, and was not to be blocked either.
+        CannotDo: he holds nothing, and was not to be blocked either; or he was to be unblocked, and isn't blocked.
     """
     holder, activation_id = _the_one(catalogue, wanted.holder, now)
+    if wanted.unblock:
+        return _unblocked(catalogue, holder, wanted.holder, now)
     key = holder.tenant_id, holder.chain_id
+    before = _place(catalogue, key[0], activation_id, now)
     taken = _take_back(catalogue, key, activation_id, wanted, now) if activation_id else None
     if taken is None and wanted.block is None:
         raise CannotDo(f"{wanted.holder} holds no seat now: there is nothing to free; to keep him out use --block 10m")
-    blocked_until = None if wanted.block is None else now + wanted.block
-    if blocked_until is not None:
+    blocked_until = holder.blocked_until if holder.blocked_until and holder.blocked_until > now else None
+    if wanted.block is not None:
+        blocked_until = now + wanted.block
         _block(catalogue, holder, blocked_until, now)
-    return FreedSeat(
-        holder=holder.who.seat_name or holder.who.seat_id,
-        entitlement_id=holder.chain_id,
-        activation_id=activation_id if taken else None,
-        counts_until=taken.free_at if taken else None,
-        blocked_until=blocked_until,
+    freed = FreedSeat(holder=_name(holder), entitlement_id=holder.chain_id, activation_id=None, blocked_until=blocked_until)
+    return freed if taken is None or before is None else _with_place(freed, taken, before, now)
+
+
+def _with_place(freed: FreedSeat, taken: TakenBack, before: Holding, now: datetime) -> FreedSeat:
+    """Say what is true of the place. One whose lease is over (a node lock's) is free at once, and nobody over-uses it."""
+    counts = taken.free_at is not None and taken.free_at > now
+    lingered = before.state is State.RETURNED
+    runs = before.expires_at > now and not lingered
+    return replace(
+        freed,
+        activation_id=before.activation_id,
+        counts_until=taken.free_at if counts else None,
+        overused_until=before.expires_at if runs and not counts else None,
+        lingered=lingered,
     )
+
+
+def _unblocked(catalogue: Catalogue, holder: HolderRecord, called: str, now: datetime) -> FreedSeat:
+    if holder.blocked_until is None or holder.blocked_until <= now:
+        raise CannotDo(f"{called} is not blocked")
+    _block(catalogue, holder, None, now)
+    return FreedSeat(holder=_name(holder), entitlement_id=holder.chain_id, activation_id=None, unblocked=True)
+
+
+def _name(holder: HolderRecord) -> str:
+    return holder.who.seat_name or holder.who.seat_id
 
 
 def _the_one(catalogue: Catalogue, called: str, now: datetime) -> tuple[HolderRecord, str | None]:
@@ -80,7 +118,7 @@ def _the_one(catalogue: Catalogue, called: str, now: datetime) -> tuple[HolderRe
         found = [one for one in found if _place(catalogue, one[0].tenant_id, one[1], now)] or found
     if len(found) > 1:
         choices = ", ".join(activation or f"{holder.who.seat_id} in {holder.chain_id}" for holder, activation in found[:5])
-        raise Ambiguous(f"{len(found)} holders are called {called!r}: name one activation of {choices}")
+        raise Ambiguous(f"{len(found)} holders are called {quoted(called)}: name one activation of {choices}")
     return found[0]
 
 
@@ -102,10 +140,11 @@ def _take_back(catalogue: Catalogue, key: PoolKey, activation_id: str, wanted: F
     return decision if isinstance(decision, TakenBack) else None
 
 
-def _block(catalogue: Catalogue, holder: HolderRecord, until: datetime, now: datetime) -> None:
+def _block(catalogue: Catalogue, holder: HolderRecord, until: datetime | None, now: datetime) -> None:
     catalogue.block(holder, until)
     work = Workspace(catalogue.tx, now)
     work.load_pools([(holder.tenant_id, holder.chain_id)])
-    note = Note(at=now, holder=holder.number, what="blocked", data={"until": until.isoformat()})
+    what, data = ("unblocked", {}) if until is None else ("blocked", {"until": until.isoformat()})
+    note = Note(at=now, holder=holder.number, what=what, data=data)
     work.write((holder.tenant_id, holder.chain_id), note)
     work.save()

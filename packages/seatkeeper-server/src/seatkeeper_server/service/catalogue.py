@@ -14,6 +14,7 @@ from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.catalogue import Sale
 from seatkeeper_server.domain.holdings import Holding
 from seatkeeper_server.domain.pool import Pool
+from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.ports import FactRecord, HolderRecord, PoolKey, PoolRecord, Transaction
 
@@ -29,7 +30,7 @@ class NotFound(CannotDo):
         names = sorted(set(known))
         near = get_close_matches(wanted, names, n=3, cutoff=0.6)
         some = f"there are {', '.join(names[:5])}{' and others' if len(names) > 5 else ''}" if names else if_none
-        super().__init__(f"there is no {what} {wanted!r}: " + (f"did you mean {' or '.join(near)}?" if near else some))
+        super().__init__(f"there is no {what} {quoted(wanted)}: " + (f"did you mean {' or '.join(near)}?" if near else some))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,14 @@ class Place:
     holding: Holding
     who: Who
     blocked_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Who is refused, and until when."""
+
+    name: str
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +214,8 @@ class Catalogue(Protocol):
         """Add a vendor."""
         ...
 
-    def set_contact(self, tenant_id: str, contact: str) -> None:
-        """Say whom refused users should ask."""
+    def set_contact(self, tenant_id: str, contact: str | None) -> None:
+        """Say whom refused users should ask; None: nobody."""
         ...
 
     def product(self, tenant_id: str, name: str, new_id: str, now: datetime) -> str:
@@ -227,6 +236,10 @@ class Catalogue(Protocol):
 
     def customer(self, tenant_id: str, name: str, new_id: str, now: datetime) -> str:
         """Give the id of the customer of that name; add him if there is none."""
+        ...
+
+    def customers(self, tenant_id: str) -> list[str]:
+        """Give the names of a vendor's customers."""
         ...
 
     def sold_already(self, tenant_id: str, customer_id: str, product_id: str) -> list[str]:
@@ -278,6 +291,14 @@ class Catalogue(Protocol):
         """Count the places that go by themselves: nobody may refresh them any more, or time has ended them already."""
         ...
 
+    def working(self, key: PoolKey, after: datetime) -> tuple[int, datetime | None]:
+        """Count the seats that are held under a lease which ends after a moment; with the last of those ends."""
+        ...
+
+    def blocked(self, key: PoolKey, now: datetime) -> list[Blocked]:
+        """Give who is refused now, and until when."""
+        ...
+
     def holders_called(self, called: str) -> list[tuple[HolderRecord, str | None]]:
         """Find holders by seat id, name, user@host or activation; with the activation they have."""
         ...
@@ -286,8 +307,8 @@ class Catalogue(Protocol):
         """Give what present holders can be called."""
         ...
 
-    def block(self, holder: HolderRecord, until: datetime) -> None:
-        """Refuse a holder until a moment."""
+    def block(self, holder: HolderRecord, until: datetime | None) -> None:
+        """Refuse a holder until a moment; None: no longer."""
         ...
 
     # what happened

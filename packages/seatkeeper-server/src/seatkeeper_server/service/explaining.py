@@ -11,10 +11,12 @@ from typing import Any
 
 from msgspec import json
 
+from seatkeeper.protocol.codes import canonical
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import Catalogue, Counting, LogRow, NotFound, Sitting
 
 HOLDERS_NAMED = 20
+CHARACTERS = 6  # of a refusal's id after its `D-`
 
 _CAME = frozenset({"Claimed", "Resumed", "TakenOver", "Retaken", "Restored"})
 
@@ -54,7 +56,7 @@ def explain(catalogue: Catalogue, denial_id: str) -> Explanation:
     Raises:
         NotFound: no refusal has this id, or its facts were pruned.
     """
-    wanted = denial_id.strip().upper()
+    wanted = _spelt(denial_id)
     written, counting = catalogue.refusal(wanted)
     told = [_of_row(row) for row in written] + ([_of_counting(counting)] if counting else [])
     if not told:
@@ -68,6 +70,12 @@ def explain(catalogue: Catalogue, denial_id: str) -> Explanation:
         holders_more=max(0, len(there) - HOLDERS_NAMED),
         contact=next((one.contact for one in catalogue.tenants() if one.tenant_id == told[0].tenant_id), None),
     )
+
+
+def _spelt(denial_id: str) -> str:
+    """Give the one spelling of an id: with or without its `D-`, and whichever of the letters that look alike were read."""
+    plain = canonical(denial_id)
+    return f"D-{plain[1:] if len(plain) > CHARACTERS and plain.startswith('D') else plain}"
 
 
 def _of_row(row: LogRow) -> Explanation:

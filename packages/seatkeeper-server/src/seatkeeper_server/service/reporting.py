@@ -15,7 +15,7 @@ from seatkeeper_server.domain.admission import Tally, returnable
 from seatkeeper_server.domain.holdings import Holding, State
 from seatkeeper_server.domain.intervals import unit_and_count
 from seatkeeper_server.domain.terms import SEAT, Mode, Standing, Terms
-from seatkeeper_server.service.catalogue import Bought, Catalogue, Commercial, Place
+from seatkeeper_server.service.catalogue import Blocked, Bought, Catalogue, Commercial, Place
 
 LAPSED_SHOWN = timedelta(days=1)  # seats whose lease ended are listed this long
 
@@ -38,6 +38,12 @@ class Overview:
         """How many more would be granted now; None means any number."""
         cap = self.bought.pool.seats.right.cap
         return None if cap is None else max(0, cap - self.used)
+
+    @property
+    def overdraft(self) -> int | None:
+        """How many seats more may be held than were bought; None means any number."""
+        right = self.bought.pool.seats.right
+        return 0 if right.bought is None else right.overdraft.above(right.bought)
 
     @property
     def ends_at(self) -> datetime | None:
@@ -77,13 +83,14 @@ class Occupant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupation:
-    """One entitlement's seats: how many are held, how many lent to local servers, and by whom."""
+    """One entitlement's seats: how many are held, how many lent to local servers, by whom, and who is refused."""
 
     overview: Overview
     held: int
     lent: int
     features: list[Tally]
     occupants: list[Occupant]
+    blocked: list[Blocked]
 
 
 def overviews(catalogue: Catalogue, now: datetime, today: datetime) -> list[Overview]:
@@ -119,6 +126,7 @@ def _occupation(catalogue: Catalogue, bought: Bought, now: datetime, today: date
         lent=lent,
         features=[_settled(tally, ended) for key, tally in sorted(bought.pool.tallies.items()) if key != SEAT],
         occupants=occupants,
+        blocked=catalogue.blocked(bought.key, now),
     )
 
 

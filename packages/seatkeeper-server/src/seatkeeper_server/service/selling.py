@@ -10,19 +10,22 @@ chain; no fact ever holds a code or a key.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from shlex import quote
 
 from seatkeeper.protocol import codes, ids
 from seatkeeper_server.domain.admission import Tally
-from seatkeeper_server.domain.catalogue import MAX_COUNT, STANDARD, Sale, Sold, resized, written_overdraft
+from seatkeeper_server.domain.catalogue import MAX_COUNT, STANDARD, Sale, Sold, is_nearly, resized, written_overdraft
 from seatkeeper_server.domain.facts import CHAIN_START, Fact, Note
 from seatkeeper_server.domain.intervals import written
 from seatkeeper_server.domain.pool import Pool
+from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.domain.refusals import Flood
 from seatkeeper_server.domain.terms import SEAT, Terms
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
 from seatkeeper_server.service import recording
 from seatkeeper_server.service.calls import Entitlement
-from seatkeeper_server.service.catalogue import Bought, CannotDo, Catalogue, NotFound, SealedCode, Tenant, Vault
+from seatkeeper_server.service.catalogue import Bought, CannotDo, Catalogue, SealedCode, Tenant, Vault
+from seatkeeper_server.service.finding import find
 from seatkeeper_server.service.ports import PoolRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,9 +49,11 @@ def sell(catalogue: Catalogue, vault: Vault, sale: Sale, *, now: datetime, start
 
     Raises:
         AlreadySold: the customer has this product, and another sale was not asked for.
+        CannotDo: there is a customer of nearly this name, or the vendor has another contact.
     """
     tenant_id = _vendor(catalogue, vault, sale, now, random)
     product_id = catalogue.product(tenant_id, sale.product, ids.make_id(ids.PRODUCT, random(16)), now)
+    _refuse_misspelt(catalogue, tenant_id, sale)
     customer_id = catalogue.customer(tenant_id, sale.customer, ids.make_id(ids.CUSTOMER, random(16)), now)
     _refuse_again(catalogue.sold_already(tenant_id, customer_id, product_id), sale)
     edition_id = catalogue.edition(tenant_id, product_id, STANDARD, ids.make_id(ids.EDITION, random(16)), now)
@@ -75,6 +80,7 @@ def sell(catalogue: Catalogue, vault: Vault, sale: Sale, *, now: datetime, start
         customer=sale.customer,
         entitlement_id=entitlement.entitlement_id,
         seats=sale.terms.seats,
+        overdraft=sale.terms.overdraft.above(sale.terms.seats),
         ends_at=pool.pool.terms.ends_at,
         code=code,
         public_key=vault.public_key(tenant_id),
@@ -85,14 +91,34 @@ def _vendor(catalogue: Catalogue, vault: Vault, sale: Sale, now: datetime, rando
     """Find the vendor, or make him with keys of his own."""
     known = next((tenant for tenant in catalogue.tenants() if tenant.name == sale.tenant), None)
     if known is not None:
-        if sale.contact is not None and sale.contact != known.contact:
-            catalogue.set_contact(known.tenant_id, sale.contact)
+        _refuse_other_contact(known, sale)
         return known.tenant_id
     tenant_id = ids.make_id(ids.TENANT, random(16))
     catalogue.add_tenant(Tenant(tenant_id=tenant_id, name=sale.tenant, contact=sale.contact, created_at=now, head=CHAIN_START))
     vault.make_keys(tenant_id, now)
     recording.append(catalogue.tx, tenant_id, tenant_id, [Note(at=now, what="tenantMade")], now)
     return tenant_id
+
+
+def _refuse_other_contact(known: Tenant, sale: Sale) -> None:
+    """The contact is the vendor's: said with one sale, it would change what users of every other customer are shown."""
+    if sale.contact is not None and sale.contact != known.contact:
+        has = f"is {known.contact}" if known.contact else "is not set"
+        raise CannotDo(
+            f"the contact of the vendor {known.name} {has}, for all customers: sell without --contact, or change it for all"
+            f" with `seatkeeper vendor {quote(known.name)} --contact {quote(sale.contact)}`"
+        )
+
+
+def _refuse_misspelt(catalogue: Catalogue, tenant_id: str, sale: Sale) -> None:
+    """`ACME` beside `acme` is a slip of the finger far more often than a second customer."""
+    names = catalogue.customers(tenant_id)
+    near = next((name for name in names if is_nearly(name, sale.customer)), None)
+    if near is not None and sale.customer not in names and not sale.another:
+        raise CannotDo(
+            f"there is no customer {quoted(sale.customer)} yet: did you mean {near}? Use --another to sell to a second customer"
+            " of nearly this name"
+        )
 
 
 def _refuse_again(already: list[str], sale: Sale) -> None:
@@ -161,7 +187,8 @@ def _sold_note(sale: Sale, pool: PoolRecord, code: str, now: datetime) -> Fact:
 class Change:
     """What is to become of an entitlement: another number of seats, another end (`until`, if `moves_end`), or both.
 
-    `force` shrinks it below its use: holders go at their next refresh, and count until their leases have ended.
+    `force` shrinks it below its use, or ends it before the leases that are held end: holders go at their next refresh, and
+    count until their leases have ended.
     """
 
     seats: int | None = None
@@ -173,12 +200,15 @@ class Change:
         if self.seats is None and not self.moves_end:
             raise ValueError("say what to change: --seats N, --until DATE, or both")
         if self.seats is not None and not 1 <= self.seats <= MAX_COUNT:
-            raise ValueError(f"seats: 1 to {MAX_COUNT:,}, not {self.seats:,}")
+            raise ValueError(f"seats: 1 to {MAX_COUNT:,}, not {quoted(str(self.seats))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """An entitlement before and after; `going` holders lose their seat at their next refresh."""
+    """An entitlement before and after; `going` holders lose their seat at their next refresh.
+
+    `working` are held under leases that end after it does: their programs are refused then, and go on till their leases end.
+    """
 
     entitlement_id: str
     seats_before: int | None
@@ -186,16 +216,19 @@ class Changed:
     until_before: datetime | None
     until: datetime | None
     going: int
+    working: int = 0
 
 
-def change(catalogue: Catalogue, entitlement_id: str, wanted: Change, now: datetime) -> Changed:
+def change(catalogue: Catalogue, called: str, wanted: Change, now: datetime) -> Changed:
     """Change what a customer bought; a fact says what it was before and after.
 
     Raises:
         NotFound: there is no such entitlement.
-        InUse: more seats are taken than would be left, and it was not forced.
+        Ambiguous: there are several of that name.
+        InUse: more seats are taken than would be left, or held for longer than to the new end, and it was not forced.
     """
-    bought = find(catalogue, entitlement_id)
+    bought = find(catalogue, called)
+    working = _working_beyond(catalogue, bought, wanted, now)
     tally, excess = bought.pool.seats, bought.pool.excess
     if wanted.seats is not None:
         tally, excess = resized(tally, wanted.seats, catalogue.leaving(bought.key, now))
@@ -210,6 +243,7 @@ def change(catalogue: Catalogue, entitlement_id: str, wanted: Change, now: datet
         until_before=bought.pool.terms.ends_at,
         until=wanted.until if wanted.moves_end else bought.pool.terms.ends_at,
         going=excess,
+        working=working,
     )
     recording.append(catalogue.tx, *bought.key, [_changed_note(changed, wanted, now)], now)
     return changed
@@ -227,6 +261,21 @@ def _refuse_below_use(catalogue: Catalogue, bought: Bought, after: Tally, wanted
     )
 
 
+def _working_beyond(catalogue: Catalogue, bought: Bought, wanted: Change, now: datetime) -> int:
+    """Count the holders whose leases end after the new end does; nobody closes a customer at work by a slip of the finger."""
+    if not wanted.moves_end or wanted.until is None:
+        return 0
+    working, last = catalogue.working(bought.key, max(now, wanted.until))
+    if working and last is not None and not wanted.force:
+        what = "the lease of 1 held seat runs" if working == 1 else f"the leases of {working} held seats run"
+        raise InUse(
+            f"{bought.customer}'s {bought.product} is in use: {what}"
+            f" until {_moment(last)}, beyond that end: choose a later one, or add --force: then nobody gets or keeps a seat"
+            " after it, and programs go on till their leases end"
+        )
+    return working
+
+
 def _changed_note(changed: Changed, wanted: Change, now: datetime) -> Fact:
     data: dict[str, object] = {}
     if wanted.seats is not None:
@@ -234,6 +283,8 @@ def _changed_note(changed: Changed, wanted: Change, now: datetime) -> Fact:
         data["going"] = changed.going
     if wanted.moves_end:
         data["until"] = {"before": _moment(changed.until_before), "after": _moment(changed.until)}
+    if changed.working:
+        data["working"] = changed.working
     if wanted.force:
         data["forced"] = True
     return Note(at=now, what="changed", data=data)
@@ -242,31 +293,19 @@ def _changed_note(changed: Changed, wanted: Change, now: datetime) -> Fact:
 # --- codes ---------------------------------------------------------------------------------------------------------
 
 
-def read_codes(catalogue: Catalogue, vault: Vault, entitlement_id: str, now: datetime) -> tuple[Bought, list[str]]:
+def read_codes(catalogue: Catalogue, vault: Vault, called: str, now: datetime) -> tuple[Bought, list[str]]:
     """Give the activation codes of an entitlement; that they were read is a fact.
 
     Raises:
         NotFound: there is no such entitlement.
+        Ambiguous: there are several of that name.
     """
-    bought = find(catalogue, entitlement_id)
+    bought = find(catalogue, called)
     sealed = catalogue.codes(bought.key[0], bought.entitlement_id)
     opened = [vault.open_code(bought.key[0], code) for code in sealed]
     note = Note(at=now, what="codeRead", data={"codes": [code.last_four for code in sealed]})
     recording.append(catalogue.tx, *bought.key, [note], now)
     return bought, opened
-
-
-def find(catalogue: Catalogue, entitlement_id: str) -> Bought:
-    """Give an entitlement by its id.
-
-    Raises:
-        NotFound: there is none; the message names the nearest.
-    """
-    found = catalogue.bought(entitlement_id=entitlement_id)
-    if not found:
-        known = (bought.entitlement_id for bought in catalogue.bought())
-        raise NotFound("entitlement", entitlement_id, known, "nothing has been sold yet: see `seatkeeper sell --help`")
-    return found[0]
 
 
 def _moment(moment: datetime | None) -> str | None:

@@ -18,6 +18,7 @@ from seatkeeper_server.domain.timekeeping import MICROSECOND
 from seatkeeper_server.keys import KeyRow
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import (
+    Blocked,
     Bought,
     Commercial,
     Counting,
@@ -94,8 +95,8 @@ class Catalogue:
             head=tenant.head.hex(),
         )
 
-    def set_contact(self, tenant_id: str, contact: str) -> None:
-        """Say whom refused users should ask."""
+    def set_contact(self, tenant_id: str, contact: str | None) -> None:
+        """Say whom refused users should ask; None: nobody."""
         self._tx.execute("set_contact", tenant_id=tenant_id, contact=contact)
 
     def keys(self, tenant_id: str) -> list[KeyRow]:
@@ -197,6 +198,10 @@ class Catalogue:
             return str(found[0][0])
         self._tx.execute("add_customer", tenant_id=tenant_id, customer_id=new_id, name=name, now=micros(now))
         return new_id
+
+    def customers(self, tenant_id: str) -> list[str]:
+        """Give the names of a vendor's customers."""
+        return [row[0] for row in self._tx.query("customer_names", tenant_id=tenant_id)]
 
     def sold_already(self, tenant_id: str, customer_id: str, product_id: str) -> list[str]:
         """Give the entitlements that this customer has to this product."""
@@ -337,6 +342,16 @@ class Catalogue:
         """Count the places that go by themselves: nobody may refresh them any more, or time has ended them already."""
         return int(self._tx.query("leaving", tenant_id=key[0], entitlement_id=key[1], now=micros(now))[0][0])
 
+    def working(self, key: PoolKey, after: datetime) -> tuple[int, datetime | None]:
+        """Count the seats that are held under a lease which ends after a moment; with the last of those ends."""
+        found = self._tx.query("working", tenant_id=key[0], entitlement_id=key[1], after=micros(after))
+        return found[0][0], maybe_moment(found[0][1])
+
+    def blocked(self, key: PoolKey, now: datetime) -> list[Blocked]:
+        """Give who is refused now, and until when."""
+        found = self._tx.query("blocked", tenant_id=key[0], chain_id=key[1], now=micros(now))
+        return [Blocked(row[0], moment(row[1])) for row in found]
+
     def holders_called(self, called: str) -> list[tuple[HolderRecord, str | None]]:
         """Find holders by seat id, name, user@host or activation; with the activation they have."""
         return [
@@ -357,11 +372,10 @@ class Catalogue:
         """Give what present holders can be called."""
         return [name for row in self._tx.query("holder_names") for name in row if name]
 
-    def block(self, holder: HolderRecord, until: datetime) -> None:
-        """Refuse a holder until a moment."""
-        self._tx.execute(
-            "block", tenant_id=holder.tenant_id, chain_id=holder.chain_id, number=holder.number, until=micros(until)
-        )
+    def block(self, holder: HolderRecord, until: datetime | None) -> None:
+        """Refuse a holder until a moment; None: no longer."""
+        whose = {"tenant_id": holder.tenant_id, "chain_id": holder.chain_id, "number": holder.number}
+        self._tx.execute("block", **whose, until=maybe_micros(until))
 
     # --- what happened ----------------------------------------------------------------------------------------------
 

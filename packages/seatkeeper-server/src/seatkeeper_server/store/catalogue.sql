@@ -51,6 +51,9 @@ VALUES (:tenant_id, :offering_id, :edition_id, :plan_id, :name, :sku, :seats, :m
 -- customer_named: The id of a customer.
 SELECT customer_id FROM customer WHERE tenant_id = :tenant_id AND name = :name;
 
+-- customer_names: The names of a vendor's customers.
+SELECT name FROM customer WHERE tenant_id = :tenant_id ORDER BY name;
+
 -- add_customer: A new customer.
 INSERT INTO customer (tenant_id, customer_id, name, created_at) VALUES (:tenant_id, :customer_id, :name, :now);
 
@@ -168,7 +171,16 @@ WHERE h.occupies = 1 AND h.past = 0
 ORDER BY 1
 LIMIT 5000;
 
--- block: Refuse a holder until a moment.
+-- working: Seats held under a lease that ends after a moment, and the last of those ends.
+SELECT count(*), max(expires_at) FROM holding
+WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND state = 'held' AND expires_at > :after;
+
+-- blocked: Who is refused now, and until when.
+SELECT coalesce(seat_name, seat_id), blocked_until FROM holder
+WHERE tenant_id = :tenant_id AND chain_id = :chain_id AND blocked_until > :now
+ORDER BY blocked_until, seat_id;
+
+-- block: Refuse a holder until a moment; NULL: no longer.
 UPDATE holder SET blocked_until = :until WHERE tenant_id = :tenant_id AND chain_id = :chain_id AND number = :number;
 
 -- log: What happened since a moment, the newest first; of one customer, one holder, or refusals only.

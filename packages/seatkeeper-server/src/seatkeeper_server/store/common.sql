@@ -36,11 +36,11 @@ WHERE EXISTS (
 ORDER BY p.tenant_id, p.entitlement_id
 LIMIT :most;
 
--- roster: The first holders of a pool, by the end of their lease.
+-- roster: The first holders of a pool, by the end of their lease; who has returned his seat holds it no longer.
 SELECT coalesce(w.seat_name, w.seat_id), h.activated_at, h.expires_at, h.free_at
 FROM holding h
 JOIN holder w ON w.tenant_id = h.tenant_id AND w.chain_id = h.entitlement_id AND w.number = h.holder
-WHERE h.tenant_id = :tenant_id AND h.entitlement_id = :entitlement_id AND h.occupies = 1
+WHERE h.tenant_id = :tenant_id AND h.entitlement_id = :entitlement_id AND h.occupies = 1 AND h.state <> 'returned'
 ORDER BY h.free_at
 LIMIT :most;
 

@@ -2,10 +2,13 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
 LOCK_FILE = "server.lock"
+LOOKS = 10  # times a server tries, since somebody may only be looking whether there is one (`is_served`)
+BETWEEN_LOOKS = 0.03  # seconds
 
 
 class DirectoryInUse(Exception):
@@ -26,7 +29,7 @@ class DirectoryLock:
             DirectoryInUse: another process has it.
         """
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        if not _try_lock(self._file):
+        if not self._taken():
             holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() if hasattr(os, "pread") else ""
             os.close(self._file)
             who = f" (process {holder})" if holder else ""
@@ -37,9 +40,28 @@ class DirectoryLock:
         os.write(self._file, str(os.getpid()).encode("ascii"))
         return self
 
+    def _taken(self) -> bool:
+        for _ in range(LOOKS):
+            if _try_lock(self._file):
+                return True
+            time.sleep(BETWEEN_LOOKS)
+        return False
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Let go of the directory."""
         os.close(self._file)
+
+
+def is_served(directory: Path) -> bool:
+    """Tell whether a server has the directory now. There is no way to look but to take the lock for an instant."""
+    try:
+        file = os.open(directory / LOCK_FILE, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try_lock(file)
+    finally:
+        os.close(file)
 
 
 def _try_lock(file: int) -> bool:

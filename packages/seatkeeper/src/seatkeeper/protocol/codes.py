@@ -45,6 +45,12 @@ def looks_right(code: str) -> bool:
     return len(plain) == 25 and all(character in _VALUE for character in plain) and _check_character(plain[:-1]) == plain[-1]
 
 
+def is_mistyped(code: str) -> bool:
+    """Tell whether a code has the shape of one made by `make_code`, but a check character that doesn't fit."""
+    plain = canonical(code)
+    return len(plain) == 25 and all(character in _VALUE for character in plain) and not looks_right(plain)
+
+
 def last_four(code: str) -> str:
     """Give the part of a code that may appear in logs and facts."""
     return canonical(code)[-4:]
