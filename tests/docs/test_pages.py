@@ -80,7 +80,11 @@ def test_the_page_of_the_python_names(shell: Shell) -> None:
 def test_the_page_of_the_python_names_is_complete() -> None:
     """Every public name, argument, attribute and state is on it, and each error with the error it is one of."""
     text = (DOCS / "reference" / "python.md").read_text()
-    errors = [one for one in map(seatkeeper.__dict__.get, seatkeeper.__all__) if isinstance(one, type)]
+    errors = [
+        one
+        for one in map(seatkeeper.__dict__.get, seatkeeper.__all__)
+        if isinstance(one, type) and issubclass(one, seatkeeper.SeatkeeperError)
+    ]
     arguments = {*signature(seatkeeper.seat).parameters, *signature(seatkeeper.async_seat).parameters}
     offered = {name for name in dir(seatkeeper.Seat) if not name.startswith("_")} | arguments | set(get_args(State))
     named = set(re.findall(r"[A-Za-z_]+(?: risk)?", " ".join(re.findall(r"`[^`\n]+`", text))))

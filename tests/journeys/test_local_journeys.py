@@ -87,7 +87,7 @@ def test_a_third_user_is_refused_with_the_whole_story(cloud: CloudServer, acme: 
     assert "No seat is free for solver: 2 of 2 are taken." in refused.stderr
     assert re.search(r"ada@\S+  since \d\d:\d\d:\d\d", refused.stderr)
     assert re.search(r"bob@\S+  since \d\d:\d\d:\d\d", refused.stderr)
-    assert re.search(r"ends at \d\d:\d\d:\d\d, unless it is refreshed", refused.stderr)
+    assert re.search(r"comes back by \d\d:\d\d:\d\d, unless it is refreshed", refused.stderr)
     assert "To do: " in refused.stderr
     assert re.search(rf"\(D-\w+ · {cloud.url} · ", refused.stderr)
 
