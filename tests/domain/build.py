@@ -6,8 +6,10 @@ matters to it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.catalogue import resized

@@ -5,11 +5,12 @@ was given until that has ended on its own clock. That clock doesn't follow the s
 allowed to break the rule "no more believe than are counted" is an administrator who frees a place at once.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.facts import CHAIN_START, Fact, Restored, link
 from seatkeeper_server.domain.holdings import CURRENT, Holding

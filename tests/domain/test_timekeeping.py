@@ -1,9 +1,9 @@
 """Downtime does not count, steps of the clock are downtime, and none of it keeps the dead alive (decision 8)."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.holdings import Holding, Nonces, State
 from seatkeeper_server.domain.terms import Mode, Terms

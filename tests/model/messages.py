@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from random import Random
 
+from msgspec import Struct
+
 from seatkeeper_server.domain.requests import ShownLease
 
 
-@dataclass(frozen=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """One call of a program. `call` names the logical call, `attempt` this sending of it.
 
     `body` stands for the client's nonce in the body: None is a body that is the same every time.
@@ -25,8 +26,7 @@ class Message:
     shown: ShownLease | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What the server answered to one attempt. `issued` and `ends` are the signed `iat` and `exp`."""
 
     program: int

@@ -6,9 +6,12 @@ answered, and shows the last lease it got. A *sly* one reads the current nonce b
 every time: that is how a copy would try to stay unnoticed.
 """
 
-from dataclasses import dataclass, field, replace
+import dataclasses
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.requests import ShownLease
 from tests.model.messages import Answer, Message
@@ -160,4 +163,6 @@ class Program:
 
     def copy(self, number: int) -> "Program":
         """Give a clone, as a snapshot of its machine makes one: memory, storage and all."""
-        return replace(self, number=number, storage=replace(self.storage), refreshes=0, found_out=False, pending=None)
+        return dataclasses.replace(
+            self, number=number, storage=replace(self.storage), refreshes=0, found_out=False, pending=None
+        )

@@ -5,10 +5,13 @@ Everything a rule could be wrong about is the product's own: `settle`, `decide`,
 as short as can be: find the earlier success of a key, look at a shown lease first, answer from the present state.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
+
+from msgspec.structs import replace
 
 from seatkeeper_server.domain import pool as rules
 from seatkeeper_server.domain import timekeeping
@@ -59,7 +62,7 @@ class Database:
     def backup(self) -> "Database":
         """Give a copy that what happens later doesn't change."""
         copies = {name: getattr(self, name).copy() for name in ("seats", "keyed", "drawn", "signed_at")}
-        return replace(self, **copies)
+        return dataclasses.replace(self, **copies)
 
     # --- as much of a store's transaction as the timekeeper needs ---
 

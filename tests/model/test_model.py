@@ -5,11 +5,11 @@ code, and the same search that finds nothing otherwise must find the attack. A t
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from seatkeeper_server.domain import applying, order, restoring, timekeeping
 from seatkeeper_server.domain import pool as rules

@@ -11,9 +11,12 @@ must come right by itself.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.catalogue import resized
@@ -35,8 +38,7 @@ CLONES = 100  # programs with a number above are clones
 UNNOTICED = 4  # refreshes of a clone and its original, both served, after which somebody should have noticed
 
 
-@dataclass(frozen=True)
-class Faults:
+class Faults(Struct, frozen=True):
     """How often, per second, what goes wrong."""
 
     crash: float = 0.02  # of a program

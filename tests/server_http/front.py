@@ -7,10 +7,12 @@ wire and what reaches the desk.
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
+
+from msgspec.structs import replace
 
 from seatkeeper.protocol.documents import ActivationEntitlement
 from seatkeeper_server.domain.admission import Tally

@@ -1,11 +1,11 @@
 """Serving seats: what a batch of calls comes to, on a real store."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import LeaseClaims

@@ -1,10 +1,10 @@
 """The store contract (store/contract.md), sentence by sentence, on every store."""
 
 import sqlite3
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.facts import Note

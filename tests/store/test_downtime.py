@@ -1,9 +1,9 @@
 """`extend_leases` does to every kind of place what `domain.timekeeping.extended` says of one."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.holdings import Holding, State
 from seatkeeper_server.domain.terms import Mode

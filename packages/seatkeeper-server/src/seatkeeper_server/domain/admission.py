@@ -7,16 +7,16 @@ False
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from seatkeeper_server.domain.terms import Kind, Mode, Right
 
 COUNTABLE = 2**53 - 1  # beyond it JSON's numbers are no longer exact in every language
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """How many units of one right are taken.
 
     `above` is by how many the cap is exceeded for a known reason (shrinking, a restored database); it only ever falls back
@@ -86,8 +86,7 @@ def outlook(tally: Tally, wanted: int, mode: Mode) -> Outlook:
 Tallies = Mapping[str, Tally]
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(Struct, frozen=True):
     """The right that there is not enough of, and how much of it was wanted."""
 
     key: str

@@ -1,8 +1,9 @@
 """The only way a pool changes: `apply(pool, fact)`. What a fact says has been decided; nothing is judged here."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.facts import (
     CheckedOut,
@@ -191,14 +192,12 @@ def _changed(
         moved = {key: tallies[key].changed(n, forced=forced) for key, n in fact.taken.items() if key in tallies}
         tallies = {**tallies, **moved}
         excess = min(excess, tallies[SEAT].too_many)
-    return Pool(
-        terms=pool.terms,
+    return replace(
+        pool,
         tallies=tallies,
         sequence=pool.sequence if sequence is None else sequence,
         holders=max(pool.holders, fact.holder),
         excess=excess,
-        lost_after=pool.lost_after,
-        lost_until=pool.lost_until,
         holdings=holdings,
     )
 

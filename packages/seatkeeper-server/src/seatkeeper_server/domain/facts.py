@@ -6,10 +6,11 @@ entitlement form a hash chain (`link`): to change one afterwards, all later ones
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from datetime import datetime
 from hashlib import sha256
 from typing import ClassVar
+
+from msgspec import Struct, field
 
 from seatkeeper_server.domain.holdings import Nonces
 
@@ -18,8 +19,7 @@ CHAIN_START = bytes(32)
 Amounts = Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class Fact(Struct, frozen=True, kw_only=True):
     """What every fact says: when, who, which seat, and by how much the counters changed."""
 
     kind: ClassVar[str]
@@ -36,8 +36,7 @@ class Fact:
         return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Granted(Fact):
+class Granted(Fact, frozen=True, kw_only=True):
     """What every fact says that grants a lease: what is held from now on, until when, and the nonce to show next."""
 
     rights: Amounts
@@ -46,36 +45,31 @@ class Granted(Fact):
     device: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed(Granted):
+class Claimed(Granted, frozen=True, kw_only=True):
     """A seat was taken: a new place."""
 
     kind = "Claimed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed(Granted):
+class Resumed(Granted, frozen=True, kw_only=True):
     """A program took its own place again, by the token of its earlier life or because nobody could believe in it."""
 
     kind = "Resumed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenOver(Granted):
+class TakenOver(Granted, frozen=True, kw_only=True):
     """A seat id was activated without its token: a new place; the older copy's counts until its lease ends."""
 
     kind = "TakenOver"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retaken(Granted):
+class Retaken(Granted, frozen=True, kw_only=True):
     """A lapsed seat was taken again by a late refresh."""
 
     kind = "Retaken"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refreshed(Granted):
+class Refreshed(Granted, frozen=True, kw_only=True):
     """The lease was moved on. At most one an hour and holder is written down (`noted`)."""
 
     kind = "Refreshed"
@@ -86,8 +80,7 @@ class Refreshed(Granted):
         return self.noted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeated(Fact):
+class Repeated(Fact, frozen=True, kw_only=True):
     """The same request came again and is answered anew from the present state; nothing but the sequence moves."""
 
     kind = "Repeated"
@@ -97,24 +90,21 @@ class Repeated(Fact):
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Returned(Fact):
+class Returned(Fact, frozen=True, kw_only=True):
     """The holder gave the seat back; with linger, the place stays taken until `free_at`."""
 
     kind = "Returned"
     free_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expired(Fact):
+class Expired(Fact, frozen=True, kw_only=True):
     """A lease ended without a refresh, at `at`; its place came back a margin later, at `free_at`."""
 
     kind = "Expired"
     free_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freed(Fact):
+class Freed(Fact, frozen=True, kw_only=True):
     """A place that was only kept (`cause`: returned, takenBack, superseded) came back."""
 
     kind = "Freed"
@@ -122,8 +112,7 @@ class Freed(Fact):
     cause: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenBack(Fact):
+class TakenBack(Fact, frozen=True, kw_only=True):
     """An administrator took the seat (`by`), or shrinking cut it; the place counts until `free_at`, None if freed at once."""
 
     kind = "TakenBack"
@@ -131,8 +120,7 @@ class TakenBack(Fact):
     free_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedOut(Fact):
+class CheckedOut(Fact, frozen=True, kw_only=True):
     """A held seat drew an amount of a feature."""
 
     kind = "CheckedOut"
@@ -141,8 +129,7 @@ class CheckedOut(Fact):
     nonces: Nonces
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GivenBack(Fact):
+class GivenBack(Fact, frozen=True, kw_only=True):
     """A held seat gave an amount of a feature back."""
 
     kind = "GivenBack"
@@ -151,8 +138,7 @@ class GivenBack(Fact):
     nonces: Nonces
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Used(Fact):
+class Used(Fact, frozen=True, kw_only=True):
     """A program said that it used a feature."""
 
     kind = "Used"
@@ -160,8 +146,7 @@ class Used(Fact):
     nonces: Nonces
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied(Fact):
+class Denied(Fact, frozen=True, kw_only=True):
     """A seat or feature was refused; `rule` is the one that decided, `key` the right that was short.
 
     `hint` is the end of an activation code that nobody knows: enough to find a typing mistake, too little to guess the rest.
@@ -179,8 +164,7 @@ class Denied(Fact):
     denial_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeniedAgain(Fact):
+class DeniedAgain(Fact, frozen=True, kw_only=True):
     """Refusals that were counted rather than written down one by one: a holder's repeats, or a pool's flood (holder 0)."""
 
     kind = "DeniedAgain"
@@ -191,8 +175,7 @@ class DeniedAgain(Fact):
     until: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored(Fact):
+class Restored(Fact, frozen=True, kw_only=True):
     """A client showed a lease newer than this database: the database was restored; the seat counts as held till its end."""
 
     kind = "Restored"
@@ -202,16 +185,14 @@ class Restored(Fact):
     nonces: Nonces
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloneSuspected(Fact):
+class CloneSuspected(Fact, frozen=True, kw_only=True):
     """A client showed a lease that this database can't have signed, although its number is not new."""
 
     kind = "CloneSuspected"
     sequence: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note(Fact):
+class Note(Fact, frozen=True, kw_only=True):
     """Something people or the server did that changes no counter: sold, changed, code read, downtime, wrong credentials."""
 
     kind = "Note"
@@ -225,9 +206,9 @@ _FIXED = frozenset({"at", "activation_id", "generation", "holder", "nonces", "de
 def details(fact: Fact) -> dict[str, object]:
     """Give what a fact says beyond its fixed columns, without secrets; moments stay datetimes."""
     return {
-        each.name: value
-        for each in fields(fact)
-        if each.name not in _FIXED and (value := getattr(fact, each.name)) not in ({}, None, "")
+        name: value
+        for name in fact.__struct_fields__
+        if name not in _FIXED and (value := getattr(fact, name)) not in ({}, None, "")
     }
 
 

@@ -1,7 +1,8 @@
 """Features of a held seat: drawn, given back, used. An element pool's units come back; what was used up doesn't."""
 
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.admission import Shortage, Tally, counted, shortage
 from seatkeeper_server.domain.facts import CheckedOut, GivenBack, Used

@@ -6,9 +6,11 @@ rights are in the pool's counters.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.terms import SEAT
 
@@ -25,8 +27,7 @@ class State(StrEnum):
     SUPERSEDED = "superseded"  # an older copy, taken over without proof; counts until its lease ends
 
 
-@dataclass(frozen=True, slots=True)
-class Nonces:
+class Nonces(Struct, frozen=True):
     """The nonces of one activation: the one to show next, and the one before with the request that showed it.
 
     `bound` is set by the first nonce a program shows; from then on every call must show one.
@@ -38,8 +39,7 @@ class Nonces:
     bound: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class Holding(Struct, frozen=True, kw_only=True):
     """One place in a pool, and what is held with it: the seat (`SEAT`: 1) and amounts of features by key."""
 
     activation_id: str

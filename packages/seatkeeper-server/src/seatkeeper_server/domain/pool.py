@@ -23,9 +23,10 @@ itself (`applying`).
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.admission import Shortage, counted, returnable, shortage, used_up
 from seatkeeper_server.domain.applying import apply

@@ -6,8 +6,10 @@ minute; the rest goes into one count of the pool's (holder 0). Every refusal has
 the id of the window it was counted in.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.facts import Denied, DeniedAgain, Fact
 
@@ -16,8 +18,7 @@ FIRSTS_PER_MINUTE = 60
 THE_FLOOD = 0  # the holder number under which a pool's flood is counted
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """A minute in which one holder's refusals for one reason are counted; `key` is the right that was short."""
 
     holder: int
@@ -57,8 +58,7 @@ class Window:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Flood:
+class Flood(Struct, frozen=True):
     """How many first refusals a pool has written down in the present minute."""
 
     since: datetime
@@ -74,8 +74,7 @@ class Flood:
         return self.firsts >= FIRSTS_PER_MINUTE
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Struct, frozen=True):
     """What noting a refusal comes to: the window it is in, the facts to write down, the flood count after it."""
 
     window: Window

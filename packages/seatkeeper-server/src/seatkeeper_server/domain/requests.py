@@ -1,20 +1,19 @@
 """What can be asked of a pool. Everything random or secret that a decision needs comes along as a value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+
+class Earlier(Struct, frozen=True):
     """An earlier success under the same idempotency key: which generation it made, and whether the body is the same."""
 
     generation: int
     same_body: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ShownLease:
+class ShownLease(Struct, frozen=True):
     """A lease that a client showed, its signature checked: the last one it got, and for which activation (None: this one)."""
 
     sequence: int
@@ -24,8 +23,7 @@ class ShownLease:
     activation_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activate:
+class Activate(Struct, frozen=True, kw_only=True):
     """Take a seat for a holder.
 
     `activation_id` is the holder's own, or a fresh one. `proof` is the generation of a token of this seat's earlier life;
@@ -43,8 +41,7 @@ class Activate:
     blocked_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """What every call of a seat's holder says: which life of which seat, and how it proves to be the next call in order."""
 
     activation_id: str
@@ -57,8 +54,7 @@ class Call:
     shown: ShownLease | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refresh(Call):
+class Refresh(Call, frozen=True, kw_only=True):
     """Keep the seat. Who is blocked may keep one that he holds, and not take a lapsed one again.
 
     `holder` is the number of who is known although his holding is not, in a database that was restored.
@@ -68,8 +64,7 @@ class Refresh(Call):
     blocked_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckOut(Call):
+class CheckOut(Call, frozen=True, kw_only=True):
     """Draw an amount of a feature."""
 
     key: str
@@ -79,8 +74,7 @@ class CheckOut(Call):
         _require_positive(self.amount)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GiveBack(Call):
+class GiveBack(Call, frozen=True, kw_only=True):
     """Give an amount of a feature back."""
 
     key: str
@@ -90,15 +84,13 @@ class GiveBack(Call):
         _require_positive(self.amount)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use(Call):
+class Use(Call, frozen=True, kw_only=True):
     """Say that a bool feature was used."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Return:
+class Return(Struct, frozen=True, kw_only=True):
     """Give the seat back; `proven` if the device vouched for it that it was given to."""
 
     activation_id: str
@@ -106,8 +98,7 @@ class Return:
     proven: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakeBack:
+class TakeBack(Struct, frozen=True, kw_only=True):
     """Take a seat from its holder; `at_once` frees the place although its lease still runs, for those who know."""
 
     activation_id: str

@@ -5,7 +5,9 @@ costs the same with ten holders as with a million. Loading the right holdings is
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.admission import Tallies, Tally
 from seatkeeper_server.domain.facts import Fact
@@ -13,8 +15,7 @@ from seatkeeper_server.domain.holdings import CURRENT, Holding
 from seatkeeper_server.domain.terms import SEAT, Terms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(Struct, frozen=True, kw_only=True):
     """One entitlement's seats and features, as far as a decision sees them.
 
     `sequence` numbers the leases signed, `holders` the holders met. `excess` is how many holders still have to go because
@@ -37,16 +38,7 @@ class Pool:
 
     def seeing(self, holdings: Mapping[tuple[str, int], Holding]) -> "Pool":
         """Give the same pool with other holdings in sight."""
-        return Pool(
-            terms=self.terms,
-            tallies=self.tallies,
-            sequence=self.sequence,
-            holders=self.holders,
-            excess=self.excess,
-            lost_after=self.lost_after,
-            lost_until=self.lost_until,
-            holdings=holdings,
-        )  # each request makes one, and `replace` takes four times as long
+        return replace(self, holdings=holdings)
 
     @property
     def seats(self) -> Tally:
@@ -54,8 +46,7 @@ class Pool:
         return self.tallies[SEAT]
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """A request that makes no sense in the present state: nothing changes, nothing is written down."""
 
     problem: str

@@ -4,9 +4,10 @@
 5
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct
 
 SEAT = ""  # the right every seat holds; features are held under their own keys, which are never empty
 
@@ -56,8 +57,7 @@ class Standing(StrEnum):
     EXPORTED = "exported"
 
 
-@dataclass(frozen=True, slots=True)
-class Overdraft:
+class Overdraft(Struct, frozen=True):
     """How much may be granted above what was bought: `none`, `absolute`, `percentage` (rounded down) or `unlimited`."""
 
     kind: str = "none"
@@ -87,8 +87,7 @@ class Overdraft:
                 return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Right:
+class Right(Struct, frozen=True):
     """One kind of thing that can be held: how many were bought (None: unlimited) and what policy allows above that."""
 
     key: str
@@ -115,8 +114,7 @@ class Right:
         return self.kind in (Kind.SEAT, Kind.ELEMENT_POOL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """The terms of one entitlement that a decision needs.
 
     `margin` is how long a place is kept beyond the end of its lease (decision 8). `ends_at` plus `grace` bounds every lease.

@@ -9,8 +9,10 @@ The second part of that maximum is given at most once between two refreshes (`fl
 still frees the seats of the dead: they get the time the server was down, never more.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.holdings import Holding, State
 from seatkeeper_server.domain.terms import Mode, Terms
@@ -20,8 +22,7 @@ BEATS_MISSED = 3  # a gap of more beats than this is downtime
 MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Alive:
+class Alive(Struct, frozen=True):
     """The last moment at which this database was known to be served.
 
     `boot_id` and `boot_at` are the operating system's boot and the time counted since, when it was written; `drift` is how

@@ -5,9 +5,10 @@ front, before any database work.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from seatkeeper_server.domain.admission import Outlook
 from seatkeeper_server.domain.holdings import Holding
@@ -15,8 +16,7 @@ from seatkeeper_server.domain.pool import Pool
 from seatkeeper_server.domain.terms import Standing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Who:
+class Who(Struct, frozen=True, kw_only=True):
     """The person and machine behind a seat, in words; kept apart from the facts, so that it can be erased."""
 
     seat_id: str
@@ -30,16 +30,14 @@ class Who:
     address: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TokenClaims:
+class TokenClaims(Struct, frozen=True):
     """What a verified access token says: which life of which seat."""
 
     activation_id: str
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """An idempotency key: the scope it is unique in (credential and route), itself, and the body it came with (all hashed)."""
 
     scope: str
@@ -47,8 +45,7 @@ class Key:
     body: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActivateCall:
+class ActivateCall(Struct, frozen=True, kw_only=True):
     """Take a seat, by activation code. `code_hash` is what codes are looked up by; `code_hint` their last four characters."""
 
     tenant_id: str
@@ -76,8 +73,7 @@ class Verb(StrEnum):
     READ = "read"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldCall:
+class HeldCall(Struct, frozen=True, kw_only=True):
     """A call of a seat's holder. `fingerprint` identifies the request if it may be repeated with the same nonce."""
 
     verb: Verb
@@ -92,8 +88,7 @@ class HeldCall:
     device_proof: str | None = None  # with a return: the device vouches for it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusCall:
+class StatusCall(Struct, frozen=True, kw_only=True):
     """Ask how full a pool is, by activation code."""
 
     tenant_id: str
@@ -109,8 +104,7 @@ Call = ActivateCall | HeldCall | StatusCall
 # --- answers -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entitlement:
+class Entitlement(Struct, frozen=True, kw_only=True):
     """What an answer says about the entitlement a seat belongs to."""
 
     tenant_id: str
@@ -123,8 +117,7 @@ class Entitlement:
     maintenance_ends_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class Served(Struct, frozen=True, kw_only=True):
     """The call was served; `holding` is the seat afterwards, `pool` its counters. `sign` says whether a lease goes with it.
 
     `new_place` tells 201 from 200; `nonce` is what the program must show next.
@@ -145,15 +138,13 @@ class Served:
         return self.holding.nonces.current
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The call was served and there is nothing to say."""
 
     nonce: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HolderView:
+class HolderView(Struct, frozen=True, kw_only=True):
     """A holder as a refusal or a status shows it."""
 
     name: str
@@ -161,8 +152,7 @@ class HolderView:
     lease_ends_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Occupancy:
+class Occupancy(Struct, frozen=True, kw_only=True, eq=False):
     """Who is in a pool: at most twenty by name, how many more, and the earliest moment a place comes back if not refreshed.
 
     All refusals of a batch share one, so it is told apart by identity: what it is turned into need be made only once.
@@ -173,8 +163,7 @@ class Occupancy:
     next_free_by: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Struct, frozen=True, kw_only=True):
     """Why a seat or feature was refused. `outlook` tells whether what was short can be had later."""
 
     denial_id: str
@@ -191,16 +180,14 @@ class Refusal:
     outlook: Outlook = Outlook.COMES_BACK
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The call was not served, for a reason with a public problem code; `refusal` explains it where a pool decided."""
 
     problem: str
     refusal: Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolStatus:
+class PoolStatus(Struct, frozen=True, kw_only=True):
     """How full a pool is and who is in it."""
 
     entitlement: Entitlement

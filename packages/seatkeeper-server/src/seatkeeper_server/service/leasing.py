@@ -5,8 +5,11 @@ running user his seat. Signing comes after the commit and is not done here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import LeaseClaims
@@ -69,8 +72,7 @@ _ORDER = {Verb.RETURN: 0, Verb.REFRESH: 1, Verb.CHECK_OUT: 2, Verb.GIVE_BACK: 1,
 _ACTIVATES_LAST = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Leasing:
+class Leasing(Struct, frozen=True):
     """The use case of serving seats. It keeps nothing between two batches."""
 
     authority: Authority

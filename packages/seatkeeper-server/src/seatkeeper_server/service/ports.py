@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from msgspec import Struct
+
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper_server.domain.holdings import Holding
 from seatkeeper_server.domain.pool import Pool
@@ -33,8 +35,7 @@ class CommitUnknown(StorageUnavailable):
     """The connection was lost during commit: whether it happened must be looked up before anything is answered or redone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolRecord:
+class PoolRecord(Struct, frozen=True, kw_only=True):
     """A pool as it is kept: its counters, its chain of facts, its refusals of this minute. Holdings are kept apart."""
 
     entitlement: Entitlement
@@ -50,8 +51,7 @@ class PoolRecord:
         return self.entitlement.tenant_id, self.entitlement.entitlement_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HolderRecord:
+class HolderRecord(Struct, frozen=True, kw_only=True):
     """Who has a number in a pool, and until when he is blocked."""
 
     tenant_id: str
@@ -61,8 +61,7 @@ class HolderRecord:
     blocked_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldingRecord:
+class HoldingRecord(Struct, frozen=True, kw_only=True):
     """A holding with where it belongs and who it is."""
 
     tenant_id: str
@@ -72,8 +71,7 @@ class HoldingRecord:
     blocked_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerRecord:
+class LedgerRecord(Struct, frozen=True, kw_only=True):
     """A tenant's own chain of facts: what concerns no single entitlement."""
 
     tenant_id: str
@@ -83,8 +81,7 @@ class LedgerRecord:
     flood: Flood
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyedRecord:
+class KeyedRecord(Struct, frozen=True, kw_only=True):
     """A success that may be asked for again under the same idempotency key."""
 
     tenant_id: str
@@ -96,8 +93,7 @@ class KeyedRecord:
     kept_until: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FactRecord:
+class FactRecord(Struct, frozen=True, kw_only=True):
     """A fact as it is kept: its place in its chain, its fixed columns, the rest as JSON, and the hash that links it."""
 
     tenant_id: str

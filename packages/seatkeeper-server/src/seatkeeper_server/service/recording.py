@@ -4,10 +4,10 @@ The hash covers exactly the columns that are kept, so that a chain can be checke
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from msgspec import json
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.facts import Fact, details, link
 from seatkeeper_server.domain.timekeeping import MICROSECOND

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from msgspec import Struct
+
 from seatkeeper.protocol.codes import ALPHABET
 from seatkeeper_server.domain.admission import outlook
 from seatkeeper_server.domain.facts import Denied
@@ -22,8 +24,7 @@ _UNEXPLAINED = frozenset({"credentials", "nonce"})  # rules of which the problem
 _TWO = [low + high for high in ALPHABET for low in ALPHABET]  # ten bits as two characters
 
 
-@dataclass(frozen=True, slots=True)
-class Refusing:
+class Refusing(Struct, frozen=True):
     """A refusal that is to be written down and explained; `key` is its pool's, or a tenant's own twice."""
 
     key: PoolKey

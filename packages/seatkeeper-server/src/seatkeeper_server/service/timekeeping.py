@@ -4,10 +4,12 @@ The rules are in `domain/timekeeping.py`; here they are applied once, in the tra
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.facts import Note
 from seatkeeper_server.domain.timekeeping import BEAT, Alive, downtime, margin_for, step

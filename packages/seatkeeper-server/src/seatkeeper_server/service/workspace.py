@@ -5,8 +5,10 @@ little that it needs to see, applies the facts, and gives each recorded fact its
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.facts import Denied, Fact
 from seatkeeper_server.domain.holdings import CURRENT, Holding
