@@ -164,5 +164,5 @@ class Program:
     def copy(self, number: int) -> "Program":
         """Give a clone, as a snapshot of its machine makes one: memory, storage and all."""
         return dataclasses.replace(
-            self, number=number, storage=replace(self.storage), refreshes=0, found_out=False, pending=None
+            self, number=number, storage=dataclasses.replace(self.storage), refreshes=0, found_out=False, pending=None
         )
