@@ -29,9 +29,21 @@ class Server:
     pid: int
 
     def cpu_seconds(self) -> float:
-        """Give the processor time it has used: user and system, all threads (proc(5), fields 14 and 15)."""
-        after_name = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) / _TICKS
+        """Give the processor time it and its children have used: user and system, all threads (proc(5), fields 14 and 15)."""
+        ticks = 0
+        for pid in (self.pid, *_children(self.pid)):
+            after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(after_name[11]) + int(after_name[12])
+        return ticks / _TICKS
+
+
+def _children(pid: int) -> list[int]:
+    """Give the processes that this one has started and that live."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *_children(int(child))]
+    return found
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from seatkeeper_server.service.calls import ActivateCall, Call, HeldCall, Outcome, Refused, Served, Verb
-from seatkeeper_server.service.desk import Closed, Desk, Overloaded
+from seatkeeper_server.service.desk import Closed, Desk, Overloaded, Registrar
 from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageUnavailable, Transaction
 from seatkeeper_server.store.sqlite import SqliteStore, SqliteTransaction
 from support.house import Drawer, House, activate, held, make_house
@@ -22,13 +22,18 @@ def house(store: SqliteStore) -> House:
 
 @asynccontextmanager
 async def open_desk(house: House, **changes: object) -> AsyncIterator[Desk]:
-    parts = {"store": house.store, "use_case": house.leasing, "timekeeper": house.timekeeper, "random": Drawer(), **changes}
-    desk = Desk(**parts)  # type: ignore[arg-type]
+    parts = {"store": house.store, "use_case": house.leasing, "timekeeper": house.timekeeper, "random": Drawer()}
+    registrar = Registrar(**{name: changes.pop(name, part) for name, part in parts.items()})  # type: ignore[arg-type]
+    desk = Desk(registrar, **changes)  # type: ignore[arg-type]
     desk.open()
     try:
         yield desk
     finally:
         await asyncio.to_thread(desk.close)
+
+
+async def ask(desk: Desk, call: Call) -> Outcome:
+    return await desk.ask(call)
 
 
 class Faulty:
@@ -85,7 +90,7 @@ async def test_nothing_is_answered_before_it_is_committed(house: House) -> None:
     async with open_desk(house, store=store, beat=timedelta(hours=1)) as desk:
         await asyncio.sleep(0.05)  # the first beat is over
         store.before_commit = hold
-        asking = asyncio.create_task(desk.ask(activate("a")))
+        asking = asyncio.create_task(ask(desk, activate("a")))
         assert await asyncio.to_thread(reached.wait, 10)
         await asyncio.sleep(0.05)
         was_answered = asking.done()
@@ -162,7 +167,7 @@ async def test_too_many_waiting_calls_are_turned_away_at_once(house: House) -> N
     async with open_desk(house, store=store, max_waiting=5, max_batch=1, beat=timedelta(hours=1)) as desk:
         await asyncio.sleep(0.05)
         store.before_commit = lambda: bool(let_go.wait(10)) and None
-        asked = [asyncio.create_task(desk.ask(activate(f"s{n}"))) for n in range(20)]
+        asked = [asyncio.create_task(ask(desk, activate(f"s{n}"))) for n in range(20)]
         await asyncio.sleep(0.1)
         turned_away = [task for task in asked if task.done() and isinstance(task.exception(), Overloaded)]
         let_go.set()
@@ -189,9 +194,9 @@ async def test_who_holds_a_seat_goes_before_newcomers_and_is_turned_away_last(ho
     async with open_desk(house, store=store, use_case=Watched(), **limits) as desk:
         await asyncio.sleep(0.05)
         store.before_commit = lambda: bool(let_go.wait(10)) and None
-        newcomers = [asyncio.create_task(desk.ask(activate(f"s{n}"))) for n in range(20)]
+        newcomers = [asyncio.create_task(ask(desk, activate(f"s{n}"))) for n in range(20)]
         await asyncio.sleep(0.1)
-        refresh = asyncio.create_task(desk.ask(held(Verb.REFRESH, first)))
+        refresh = asyncio.create_task(ask(desk, held(Verb.REFRESH, first)))
         await asyncio.sleep(0.1)
         let_go.set()
         outcome = await refresh
@@ -204,7 +209,7 @@ async def test_who_holds_a_seat_goes_before_newcomers_and_is_turned_away_last(ho
 async def test_closing_answers_what_waits_and_refuses_what_comes(house: House) -> None:
     """Graceful stop: what is under way is answered, then nothing more is taken."""
     async with open_desk(house) as desk:
-        asked = [asyncio.create_task(desk.ask(activate(f"s{n}"))) for n in range(20)]
+        asked = [asyncio.create_task(ask(desk, activate(f"s{n}"))) for n in range(20)]
         await asyncio.sleep(0)
         await asyncio.to_thread(desk.close)
         outcomes = await asyncio.gather(*asked)
@@ -217,7 +222,7 @@ async def test_closing_answers_what_waits_and_refuses_what_comes(house: House) -
 async def test_a_caller_that_goes_away_spoils_nothing(house: House) -> None:
     """What was decided for a caller who hung up stands, and the others are answered."""
     async with open_desk(house) as desk:
-        gone = asyncio.create_task(desk.ask(activate("gone")))
+        gone = asyncio.create_task(ask(desk, activate("gone")))
         await asyncio.sleep(0)
         gone.cancel()
         outcome = await desk.ask(activate("here"))
@@ -253,7 +258,7 @@ async def test_a_small_batch_limit_is_kept_and_nobody_is_forgotten(house: House)
     async with open_desk(
         house, beat=timedelta(hours=1), max_batch=3, on_batch=lambda calls, seconds: batches.append(calls)
     ) as desk:
-        asked = [asyncio.ensure_future(desk.ask(activate(f"s{number}"))) for number in range(8)]
+        asked = [asyncio.create_task(ask(desk, activate(f"s{number}"))) for number in range(8)]
         await asyncio.sleep(0)  # all have asked, none has been handed over
         await asyncio.to_thread(desk.close)
         outcomes = await asyncio.gather(*asked)

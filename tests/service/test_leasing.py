@@ -575,7 +575,7 @@ def test_status_shows_how_full_a_pool_is(house: House) -> None:
     )
 
     assert isinstance(status, PoolStatus)
-    assert status.pool.seats.used == 1
+    assert status.pool.tallies[SEAT].used == 1
     assert [h.name for h in status.occupancy.holders] == ["a@host"]
 
 

@@ -7,6 +7,8 @@ that lies in the database.
 '127.0.0.1'
 """
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -46,6 +48,12 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="the least that is logged")] = "info"
     queue_limit: Annotated[int, Field(ge=1, description="requests that may wait for the database")] = 4_096
     batch_limit: Annotated[int, Field(ge=1, description="requests made durable by one commit; 1 shows what that saves")] = 256
+    desk_process: Annotated[
+        bool | None,
+        Field(
+            description="whether seats are decided in a process of its own; only where there is a second processor, unless said"
+        ),
+    ] = None
     connection_limit: Annotated[int, Field(ge=1, description="open connections; further ones are answered 503")] = 8_192
     keep_alive: Annotated[int, Field(ge=1, description="seconds an idle connection is kept")] = 75
     stop_within: Annotated[int, Field(ge=1, description="seconds a stopping server waits for what is under way")] = 30
@@ -66,6 +74,11 @@ class Settings(BaseSettings):
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("--tls-client-ca needs --tls-cert and --tls-key: without TLS no client shows a certificate")
         return self
+
+    @property
+    def has_desk_process(self) -> bool:
+        """Whether seats are decided in a process of its own."""
+        return _processors() > 1 if self.desk_process is None else self.desk_process
 
     @property
     def seal_key_path(self) -> Path:
@@ -96,3 +109,10 @@ class Settings(BaseSettings):
     def is_local_only(self) -> bool:
         """Whether only programs on this machine can connect."""
         return self.host in LOOPBACK
+
+
+def _processors() -> int:
+    """How many processors this process may use at once; one where it can't hand a socket to a process of its own."""
+    if sys.platform == "win32":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,21 +5,20 @@
 Everything is opened in that order and closed in the opposite one, so that no answer is given by something half closed.
 """
 
-import gc
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from threading import current_thread, main_thread
+from datetime import UTC, datetime
 
 import structlog
 
 from seatkeeper.protocol import ids
 from seatkeeper.protocol.documents import ActivationEntitlement
-from seatkeeper_server.apps.chance import Chance
 from seatkeeper_server.apps.chores import Chores
 from seatkeeper_server.apps.clock import SteadyClock
+from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
+from seatkeeper_server.apps.desk_process import RemoteDesk
 from seatkeeper_server.apps.reading import Reader
 from seatkeeper_server.apps.serving import Server, log_to_stderr
 from seatkeeper_server.apps.serving import serve as serve_http
@@ -34,8 +33,7 @@ from seatkeeper_server.keys import Keyring, TenantKeys
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service import reporting
 from seatkeeper_server.service.desk import Desk
-from seatkeeper_server.service.leasing import Leasing
-from seatkeeper_server.service.ports import PoolKey, StorageUnavailable, Transaction
+from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.service.tidying import CHECKPOINT, Tidying
 from seatkeeper_server.service.timekeeping import ClockState, Timekeeper
 from seatkeeper_server.settings import Settings
@@ -46,22 +44,12 @@ from seatkeeper_server.store.sqlite import SqliteStore
 log = structlog.get_logger("seatkeeper.cloud")
 
 
-class Sold:
-    """A cloud may serve what was sold: it asks its own database."""
-
-    def pools_for_codes(
-        self, tx: Transaction, asked: Sequence[tuple[str, str, str, str | None]]
-    ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
-        """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
-        return tx.pools_for_codes(asked)
-
-
 @dataclass(frozen=True, slots=True)
 class Cloud:
     """A server that is open and not yet listening."""
 
     app: Application
-    desk: Desk
+    desk: Desk | RemoteDesk
     keyring: Keyring
     clock_state: ClockState
 
@@ -82,9 +70,8 @@ def build(settings: Settings) -> Iterator[Cloud]:
         clock, store = SteadyClock(), opened.enter_context(closing(SqliteStore(settings.database_path)))
         store.migrate(clock.now())
         database_id, epoch = store.found(ids.make_id(ids.DATABASE, os.urandom(ids.RANDOM_BYTES)), clock.now())
-        timekeeper = Timekeeper(clock, on_downtime=_log_downtime)
         with store.transaction() as tx:
-            clock_state = timekeeper.start(tx)
+            clock_state = Timekeeper(clock).start(tx)
 
         seal = _seal_key(settings, store)
         read_keys = opened.enter_context(closing(Reader(settings.database_path))).read
@@ -101,19 +88,7 @@ def build(settings: Settings) -> Iterator[Cloud]:
 
         reports = _Reports(opened.enter_context(closing(Reader(settings.database_path))), clock.now)
         metrics = Metrics(reports.pool_uses, most_pools=settings.metrics_pools, readers=_readers(settings))
-        chance = Chance()
-        desk = Desk(
-            store,
-            Leasing(Sold(), keyring, chance),
-            timekeeper,
-            chance,
-            max_batch=settings.batch_limit,
-            max_waiting=settings.queue_limit,
-            on_batch=metrics.batch,
-        )
-        desk.open()
-        opened.callback(desk.close)
-
+        desk = opened.enter_context(_desk(settings, database_id, epoch, metrics))
         tenants = opened.enter_context(closing(Tenants(keyring)))
         front = Front(
             desk=desk,
@@ -142,7 +117,7 @@ def serve(
     """
     log_to_stderr(settings.log_level)
     with build(settings) as cloud:
-        _spare_the_collector()
+        spare_the_collector()
         serve_http(
             cloud.app,
             settings,
@@ -155,19 +130,6 @@ def serve(
 def _listening(settings: Settings, url: str, clock: ClockState, announce: Callable[[str], None]) -> None:
     settings.url_path.write_text(url, encoding="ascii")
     announce(start_line(settings, url, clock))
-
-
-def _spare_the_collector() -> None:
-    """Let the garbage collector look seldom, and only at what was made since: what the server is made of stays.
-
-    Requests leave no cycles behind, but a batch makes thousands of values at once, which starts one collection after the
-    other; that was a twentieth of all processor time. In a thread of somebody else's process nothing is changed.
-    """
-    if current_thread() is not main_thread():
-        return
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def start_line(settings: Settings, url: str, clock: ClockState) -> str:
@@ -202,6 +164,33 @@ def _seal_key(settings: Settings, store: SqliteStore) -> SealKey:
     return seal
 
 
+@contextmanager
+def _desk(settings: Settings, database_id: str, epoch: int, metrics: Metrics) -> Iterator[Desk | RemoteDesk]:
+    """Open the desk, in a process of its own where there is a second processor for it."""
+    order = Order(
+        database=str(settings.database_path),
+        seal_key=str(settings.seal_key_path),
+        database_id=database_id,
+        epoch=epoch,
+        batch_limit=settings.batch_limit,
+        log_level=settings.log_level,
+    )
+    with ExitStack() as opened:
+        if settings.has_desk_process:
+            desk: Desk | RemoteDesk = RemoteDesk(order, max_waiting=settings.queue_limit, on_batch=metrics.batch)
+        else:
+            registrar = opened.enter_context(deciding(order))
+            desk = Desk(
+                registrar,
+                max_batch=settings.batch_limit,
+                max_waiting=settings.queue_limit,
+                on_batch=metrics.batch,
+            )
+        desk.open()
+        opened.callback(desk.close)
+        yield desk
+
+
 def _readers(settings: Settings) -> Readers:
     token = settings.metrics_token
     return Readers(everybody=settings.metrics_open, token=None if token is None else token.get_secret_value())
@@ -226,7 +215,3 @@ class _Reports:
             PoolUse(each.bought.tenant, each.bought.entitlement_id, each.bought.product, each.used, each.seats)
             for each in self.reader.read(lambda catalogue: reporting.overviews(catalogue, self.now(), datetime.now(UTC)))
         ]
-
-
-def _log_downtime(gap: timedelta, places: int) -> None:
-    log.warning("downtime.given_back", seconds=gap.total_seconds(), places=places)

@@ -27,7 +27,7 @@ class State(StrEnum):
     SUPERSEDED = "superseded"  # an older copy, taken over without proof; counts until its lease ends
 
 
-class Nonces(Struct, frozen=True):
+class Nonces(Struct, array_like=True, frozen=True):
     """The nonces of one activation: the one to show next, and the one before with the request that showed it.
 
     `bound` is set by the first nonce a program shows; from then on every call must show one.
@@ -39,7 +39,7 @@ class Nonces(Struct, frozen=True):
     bound: bool = False
 
 
-class Holding(Struct, frozen=True, kw_only=True):
+class Holding(Struct, array_like=True, frozen=True, kw_only=True):
     """One place in a pool, and what is held with it: the seat (`SEAT`: 1) and amounts of features by key."""
 
     activation_id: str

@@ -78,10 +78,11 @@ _read_status: Final = json.Decoder(StatusRequest)
 class Asks(Protocol):
     """The desk, as the front sees it."""
 
-    async def ask(self, call: Call) -> Outcome:
+    def ask(self, call: Call) -> Awaitable[Outcome]:
         """Have a call decided and, where it changes anything, recorded durably.
 
         Raises:
+            Overloaded: too many calls wait.
             StorageFull: nothing was recorded.
             StorageUnavailable: nothing was acknowledged.
         """

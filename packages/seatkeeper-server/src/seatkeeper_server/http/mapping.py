@@ -93,7 +93,7 @@ def _end_of_grace(terms: Terms) -> datetime | None:
 
 def status_answer(status: PoolStatus) -> StatusAnswer:
     """Say how full a pool is and who is in it."""
-    seats = status.pool.seats
+    seats = status.pool.tallies[SEAT]
     return StatusAnswer(
         product_id=status.entitlement.product_id,
         product_name=status.entitlement.product_name,

@@ -10,13 +10,12 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
-from seatkeeper_server.domain.admission import Outlook
+from seatkeeper_server.domain.admission import Outlook, Tally
 from seatkeeper_server.domain.holdings import Holding
-from seatkeeper_server.domain.pool import Pool
-from seatkeeper_server.domain.terms import Standing
+from seatkeeper_server.domain.terms import Standing, Terms
 
 
-class Who(Struct, frozen=True, kw_only=True):
+class Who(Struct, array_like=True, frozen=True, kw_only=True):
     """The person and machine behind a seat, in words; kept apart from the facts, so that it can be erased."""
 
     seat_id: str
@@ -30,14 +29,14 @@ class Who(Struct, frozen=True, kw_only=True):
     address: str | None = None
 
 
-class TokenClaims(Struct, frozen=True):
+class TokenClaims(Struct, array_like=True, frozen=True):
     """What a verified access token says: which life of which seat."""
 
     activation_id: str
     generation: int
 
 
-class Key(Struct, frozen=True):
+class Key(Struct, array_like=True, frozen=True):
     """An idempotency key: the scope it is unique in (credential and route), itself, and the body it came with (all hashed)."""
 
     scope: str
@@ -45,7 +44,7 @@ class Key(Struct, frozen=True):
     body: str
 
 
-class ActivateCall(Struct, frozen=True, kw_only=True):
+class ActivateCall(Struct, array_like=True, frozen=True, tag=True, kw_only=True):
     """Take a seat, by activation code. `code_hash` is what codes are looked up by; `code_hint` their last four characters."""
 
     tenant_id: str
@@ -73,7 +72,7 @@ class Verb(StrEnum):
     READ = "read"
 
 
-class HeldCall(Struct, frozen=True, kw_only=True):
+class HeldCall(Struct, array_like=True, frozen=True, tag=True, kw_only=True):
     """A call of a seat's holder. `fingerprint` identifies the request if it may be repeated with the same nonce."""
 
     verb: Verb
@@ -88,7 +87,7 @@ class HeldCall(Struct, frozen=True, kw_only=True):
     device_proof: str | None = None  # with a return: the device vouches for it
 
 
-class StatusCall(Struct, frozen=True, kw_only=True):
+class StatusCall(Struct, array_like=True, frozen=True, tag=True, kw_only=True):
     """Ask how full a pool is, by activation code."""
 
     tenant_id: str
@@ -117,14 +116,24 @@ class Entitlement(Struct, frozen=True, kw_only=True):
     maintenance_ends_at: datetime | None = None
 
 
+class PoolView(Struct, frozen=True):
+    """What an answer says about a pool: its terms, and the counters that the answer speaks of.
+
+    A seat's answer speaks of features only, so that all answers of a batch share one view of a pool without features.
+    """
+
+    terms: Terms
+    tallies: Mapping[str, Tally]
+
+
 class Served(Struct, frozen=True, kw_only=True):
-    """The call was served; `holding` is the seat afterwards, `pool` its counters. `sign` says whether a lease goes with it.
+    """The call was served; `holding` is the seat afterwards, `pool` its features. `sign` says whether a lease goes with it.
 
     `new_place` tells 201 from 200; `nonce` is what the program must show next.
     """
 
     entitlement: Entitlement
-    pool: Pool
+    pool: PoolView
     holding: Holding
     who: Who
     at: datetime
@@ -144,7 +153,7 @@ class Done(Struct, frozen=True):
     nonce: str | None = None
 
 
-class HolderView(Struct, frozen=True, kw_only=True):
+class HolderView(Struct, array_like=True, frozen=True, kw_only=True):
     """A holder as a refusal or a status shows it."""
 
     name: str
@@ -192,7 +201,7 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
 
     entitlement: Entitlement
     standing: Standing
-    pool: Pool
+    pool: PoolView
     occupancy: Occupancy
     at: datetime
 

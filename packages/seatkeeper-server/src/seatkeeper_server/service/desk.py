@@ -5,7 +5,9 @@ decided at once; under load, what arrives while one batch is being committed is 
 load by itself. A batch that fails is redone call by call, so that one bad call spoils no other; a commit whose outcome is
 unknown is looked up by its batch's id before anything is redone or answered.
 
-The desk is one thread with plain synchronous code; only the front is asynchronous.
+The desk is one thread with plain synchronous code (`Desk`), here or in a process of its own (`apps/desk_process.py`); only
+the front is asynchronous. Both are made of the same two parts: what waits, in two `Trays`, and a `Registrar` that serves a
+batch of it.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import perf_counter
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.timekeeping import BEAT
@@ -29,6 +31,9 @@ RESERVE = 2  # times as many may wait if they hold a seat: overload turns newcom
 MAX_WAITING = 4096  # calls; beyond that a caller is better told to come back than kept
 
 _log = logging.getLogger(__name__)
+
+Result = Outcome | Exception
+Item = TypeVar("Item")
 
 
 class Overloaded(Exception):
@@ -59,6 +64,85 @@ class KeepsTime(Protocol):
         ...
 
 
+def has_room(call: Call, waiting: int, most: int) -> bool:
+    """Tell whether one more call may wait: holders' calls beyond the number at which newcomers are turned away."""
+    return waiting < (most * RESERVE if isinstance(call, HeldCall) else most)
+
+
+class Trays(Generic[Item]):
+    """What waits, in two trays: calls of holders, which go first whatever else waits, and all others."""
+
+    def __init__(self) -> None:
+        self._urgent: deque[Item] = deque()
+        self._others: deque[Item] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._urgent or self._others)
+
+    def put(self, call: Call, item: Item) -> None:
+        """Let a call wait."""
+        (self._urgent if isinstance(call, HeldCall) else self._others).append(item)
+
+    def take(self, most: int) -> list[Item]:
+        """Take the next batch."""
+        if len(self._urgent) + len(self._others) <= most:
+            batch = [*self._urgent, *self._others]
+            self._urgent.clear()
+            self._others.clear()
+            return batch
+        batch = []
+        for tray in (self._urgent, self._others):
+            batch += [tray.popleft() for _ in range(min(len(tray), most - len(batch)))]
+        return batch
+
+
+class Registrar:
+    """Serves batches, one transaction each, and sweeps at every beat."""
+
+    def __init__(self, store: Store, use_case: Decides, timekeeper: KeepsTime, random: Callable[[int], bytes]) -> None:
+        self._store = store
+        self._use_case = use_case
+        self._timekeeper = timekeeper
+        self._random = random
+
+    def serve(self, calls: list[Call]) -> Sequence[Result]:
+        """Decide and record a batch; the outcomes, or what went wrong, in the order of the calls. It raises nothing."""
+        try:
+            return self._transact(calls)
+        except (StorageFull, StorageUnavailable) as error:
+            return [error] * len(calls)
+        except Exception as error:
+            if len(calls) == 1:
+                _log.exception("call failed")
+                return [error]
+            _log.warning("batch of %d failed, redone call by call", len(calls), exc_info=error)
+            return [result for call in calls for result in self.serve([call])]
+
+    def sweep(self) -> None:
+        """Make facts timely, and say that the database is served. Trouble is logged; the next beat tries again."""
+        try:
+            with self._store.transaction() as tx:
+                self._use_case.sweep(tx, self._timekeeper.begin(tx, self._batch_id()))
+        except (StorageFull, StorageUnavailable) as error:
+            _log.warning("beat missed: %s", error)
+        except Exception:
+            _log.exception("sweep failed")
+
+    def _transact(self, calls: list[Call]) -> list[Outcome]:
+        batch_id = self._batch_id()
+        outcomes: list[Outcome] = []
+        try:
+            with self._store.transaction() as tx:
+                outcomes = self._use_case.decide(tx, calls, self._timekeeper.begin(tx, batch_id))
+        except CommitUnknown:
+            if not self._store.was_committed(batch_id):
+                return self._transact(calls)
+        return outcomes
+
+    def _batch_id(self) -> str:
+        return b64url(self._random(12))
+
+
 @dataclass(slots=True)
 class _Waiting:
     """A call, and where its answer goes."""
@@ -68,37 +152,29 @@ class _Waiting:
     answer: "asyncio.Future[Outcome]"
 
 
-_Result = Outcome | BaseException
 _STOP: list[_Waiting] = []  # told apart by identity
 
 
 class Desk:
-    """Serves calls in batches. `on_batch(calls, seconds)` is told of every one, for the metrics."""
+    """Serves calls in batches, in a thread. `on_batch(calls, seconds)` is told of every one, for the metrics."""
 
     def __init__(
         self,
-        store: Store,
-        use_case: Decides,
-        timekeeper: KeepsTime,
-        random: Callable[[int], bytes],
+        registrar: Registrar,
         *,
         beat: timedelta = BEAT,
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         on_batch: Callable[[int, float], None] = lambda calls, seconds: None,
     ) -> None:
-        self._store = store
-        self._use_case = use_case
-        self._timekeeper = timekeeper
-        self._random = random
+        self._registrar = registrar
         self._beat = beat.total_seconds()
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._on_batch = on_batch
         self._arrived: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
         self._queue: SimpleQueue[list[_Waiting]] = SimpleQueue()
-        self._urgent: deque[_Waiting] = deque()  # of holders: they go first, whatever else waits
-        self._others: deque[_Waiting] = deque()
+        self._trays: Trays[_Waiting] = Trays()
         self._asked = self._taken = 0
         self._closed = False
         self._thread = Thread(target=self._run, name="desk", daemon=True)
@@ -121,17 +197,17 @@ class Desk:
         """How many calls wait."""
         return self._asked - self._taken
 
-    async def ask(self, call: Call) -> Outcome:
-        """Have a call decided; the outcome is durable when it is given.
+    def ask(self, call: Call) -> "asyncio.Future[Outcome]":
+        """Have a call decided; the outcome, once awaited, is durable. It fails with StorageFull or StorageUnavailable if
+        nothing was recorded.
 
         Raises:
             Overloaded: too many calls wait; nothing was done.
             Closed: the desk has stopped; nothing was done.
-            StorageFull, StorageUnavailable: nothing was recorded.
         """
         if self._closed:
             raise Closed
-        if self.waiting >= (self._max_waiting * RESERVE if isinstance(call, HeldCall) else self._max_waiting):
+        if not has_room(call, self.waiting, self._max_waiting):
             raise Overloaded
         loop = asyncio.get_running_loop()
         waiting = _Waiting(call, loop, loop.create_future())
@@ -140,7 +216,7 @@ class Desk:
             arrived = self._arrived[loop] = []
             loop.call_soon(self._hand_over, loop)
         arrived.append(waiting)
-        return await waiting.answer
+        return waiting.answer
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand the calls that one turn of the loop brought to the desk together.
@@ -155,80 +231,46 @@ class Desk:
     def _run(self) -> None:
         next_beat = perf_counter()
         while True:
-            batch, stopping = self._gather(max(0.0, next_beat - perf_counter()))
+            stopping = self._gather(max(0.0, next_beat - perf_counter()))
+            batch = self._trays.take(self._max_batch)
             self._taken += len(batch)
             if batch:
                 self._serve(batch)
             if perf_counter() >= next_beat:
-                self._sweep()
+                self._registrar.sweep()
                 next_beat = perf_counter() + self._beat
-            if stopping:
+            if stopping and not self._trays:
                 return
+            if stopping:
+                self._queue.put(_STOP)
 
-    def _gather(self, patience: float) -> tuple[list[_Waiting], bool]:
-        """Take what waits, holders' calls first; if nothing does, wait for the first call or the next beat."""
+    def _gather(self, patience: float) -> bool:
+        """Take in what has arrived; if nothing waits, wait for the first call or the next beat. True when told to stop."""
         stopping = False
         try:
             while not stopping:
-                waits = patience > 0 and not self._urgent and not self._others
+                waits = patience > 0 and not self._trays
                 arrived = self._queue.get(timeout=patience) if waits else self._queue.get_nowait()
                 for waiting in arrived:
-                    (self._urgent if isinstance(waiting.call, HeldCall) else self._others).append(waiting)
+                    self._trays.put(waiting.call, waiting)
                 stopping = arrived is _STOP
         except Empty:
             pass
-        batch: list[_Waiting] = []
-        for queue in (self._urgent, self._others):
-            batch += [queue.popleft() for _ in range(min(len(queue), self._max_batch - len(batch)))]
-        if stopping and (self._urgent or self._others):
-            self._queue.put(_STOP)
-            stopping = False
-        return batch, stopping
+        return stopping
 
     def _serve(self, batch: list[_Waiting]) -> None:
         started = perf_counter()
-        results = self._results([waiting.call for waiting in batch])
+        results = self._registrar.serve([waiting.call for waiting in batch])
         self._on_batch(len(batch), perf_counter() - started)
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcome], _Result]]] = defaultdict(list)
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcome], Result]]] = defaultdict(list)
         for waiting, result in zip(batch, results, strict=True):
             by_loop[waiting.loop].append((waiting.answer, result))
         for loop, answers in by_loop.items():
-            loop.call_soon_threadsafe(_deliver, answers)
-
-    def _results(self, calls: list[Call]) -> Sequence[_Result]:
-        try:
-            return self._transact(calls)
-        except (StorageFull, StorageUnavailable) as error:
-            return [error] * len(calls)
-        except Exception as error:
-            if len(calls) == 1:
-                _log.exception("call failed")
-                return [error]
-            _log.warning("batch of %d failed, redone call by call", len(calls), exc_info=error)
-            return [result for call in calls for result in self._results([call])]
-
-    def _transact(self, calls: list[Call]) -> list[Outcome]:
-        batch_id = b64url(self._random(12))
-        outcomes: list[Outcome] = []
-        try:
-            with self._store.transaction() as tx:
-                outcomes = self._use_case.decide(tx, calls, self._timekeeper.begin(tx, batch_id))
-        except CommitUnknown:
-            if not self._store.was_committed(batch_id):
-                return self._transact(calls)
-        return outcomes
-
-    def _sweep(self) -> None:
-        try:
-            with self._store.transaction() as tx:
-                self._use_case.sweep(tx, self._timekeeper.begin(tx, b64url(self._random(12))))
-        except (StorageFull, StorageUnavailable) as error:
-            _log.warning("beat missed: %s", error)
-        except Exception:
-            _log.exception("sweep failed")
+            loop.call_soon_threadsafe(deliver, answers)
 
 
-def _deliver(answers: list[tuple["asyncio.Future[Outcome]", _Result]]) -> None:
+def deliver(answers: Sequence[tuple["asyncio.Future[Outcome]", Result]]) -> None:
+    """Hand out answers, in the loop that waits for them."""
     for future, result in answers:
         if future.done():
             continue  # the caller has gone away; what was decided stands

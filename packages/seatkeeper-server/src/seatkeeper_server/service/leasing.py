@@ -49,6 +49,7 @@ from seatkeeper_server.service.calls import (
     Occupancy,
     Outcome,
     PoolStatus,
+    PoolView,
     Refused,
     Served,
     StatusCall,
@@ -279,9 +280,13 @@ class _Batch:
         key = pools[0]
         self.work.settle_due(key)
         record = self.work.pools[key]
-        standing = self.work.pool(key).terms.standing(self.work.now)
+        pool = self.work.pool(key)
         return PoolStatus(
-            entitlement=record.entitlement, standing=standing, pool=self.work.pool(key), occupancy=_EMPTY, at=self.work.now
+            entitlement=record.entitlement,
+            standing=pool.terms.standing(self.work.now),
+            pool=PoolView(pool.terms, pool.tallies),
+            occupancy=_EMPTY,
+            at=self.work.now,
         )
 
     def _ask(self, key: PoolKey, request: Request, own: HoldingRecord | None, who: Who) -> Decision:
@@ -342,7 +347,7 @@ class _Batch:
         record = self.work.pools[key]
         return Served(
             entitlement=record.entitlement,
-            pool=self.work.pool(key),
+            pool=self.work.view(key),
             holding=self.work.held[key[0], activation_id].holding,
             who=who,
             at=self.work.now,

@@ -10,13 +10,15 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from seatkeeper_server.domain.admission import Tallies
 from seatkeeper_server.domain.facts import Denied, Fact
 from seatkeeper_server.domain.holdings import CURRENT, Holding
 from seatkeeper_server.domain.pool import Decision, Pool, apply, decide, settle
 from seatkeeper_server.domain.refusals import THE_FLOOD, Flood, Window, note
 from seatkeeper_server.domain.requests import Request
+from seatkeeper_server.domain.terms import SEAT
 from seatkeeper_server.service import recording
-from seatkeeper_server.service.calls import Who
+from seatkeeper_server.service.calls import PoolView, Who
 from seatkeeper_server.service.ports import (
     Changes,
     HolderRecord,
@@ -47,6 +49,7 @@ class Workspace:
     keyed: dict[tuple[str, str, str], KeyedRecord] = field(default_factory=dict)
     windows: dict[tuple[PoolKey, int], Window] = field(default_factory=dict)
     _counters: dict[PoolKey, Pool] = field(default_factory=dict)
+    _views: dict[PoolKey, tuple[Tallies, PoolView]] = field(default_factory=dict)
     _by_holder: dict[tuple[str, str, int], str] = field(default_factory=dict)
     _changes: Changes = field(default_factory=Changes)
     _changed_pools: set[PoolKey] = field(default_factory=set)
@@ -70,6 +73,14 @@ class Workspace:
     def pool(self, key: PoolKey) -> Pool:
         """Give a pool's counters as they are now; `pools` has what was read, and its chain."""
         return self._counters[key]
+
+    def view(self, key: PoolKey) -> PoolView:
+        """Give what a seat's answer says about its pool; the same object while nothing of it has changed."""
+        pool, seen = self._counters[key], self._views.get(key)
+        if seen is None or (len(pool.tallies) > 1 and seen[0] is not pool.tallies):
+            features = {key: tally for key, tally in pool.tallies.items() if key != SEAT}
+            seen = self._views[key] = (pool.tallies, PoolView(pool.terms, features))
+        return seen[1]
 
     def load_held(self, asked: Iterable[tuple[str, str]]) -> None:
         """Read the present holdings of these (tenant, activation)."""
