@@ -20,7 +20,7 @@ import pytest
 
 from seatkeeper.protocol import codes
 from seatkeeper_server.cli import _place
-from seatkeeper_server.store import health, sqlite
+from seatkeeper_server.store import migrations, sqlite
 from seatkeeper_server.store.locking import DirectoryLock
 from tests.cli.commands import command
 from tests.support.servers import BIN, Finished, clean_environment, seatkeeper
@@ -191,11 +191,10 @@ def test_a_newer_schema_is_refused_clearly(data: Path) -> None:
 @pytest.fixture
 def knows_more(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let this Seatkeeper know one step of the schema more than the data that was there before."""
-    known = sqlite._migrations()
+    known = migrations.steps("sqlite")
     more = {**known, max(known) + 1: ("more", "CREATE TABLE more (number INTEGER) STRICT")}
     with monkeypatch.context() as patch:
-        for module in (sqlite, health):
-            patch.setattr(module, "_migrations", lambda: more)
+        patch.setattr(migrations, "steps", lambda database: more)
         yield
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store.locking import DirectoryInUse, DirectoryLock
-from seatkeeper_server.store.sqlite import SchemaTooNew, SqliteStore
+from seatkeeper_server.store.migrations import SchemaTooNew
+from seatkeeper_server.store.sqlite import SqliteStore
 from support.house import START, activate, make_house
 
 

@@ -57,7 +57,7 @@ def _exit_code(error: Exception) -> int | None:
     from seatkeeper_server.service.catalogue import CannotDo
     from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
     from seatkeeper_server.store.locking import DirectoryInUse
-    from seatkeeper_server.store.sqlite import SchemaTooNew
+    from seatkeeper_server.store.migrations import SchemaTooNew
 
     match error:
         case CannotDo():

@@ -7,7 +7,6 @@ database.
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
 
 from msgspec import json
 
@@ -29,7 +28,7 @@ from seatkeeper_server.service.catalogue import (
     Sitting,
     Tenant,
 )
-from seatkeeper_server.service.ports import FactRecord, HolderRecord, PoolKey, PoolRecord, Transaction
+from seatkeeper_server.service.ports import FactRecord, HolderRecord, PoolKey, PoolRecord
 from seatkeeper_server.store.rows import (
     Row,
     maybe_micros,
@@ -41,30 +40,19 @@ from seatkeeper_server.store.rows import (
     to_holding,
     to_who,
 )
+from seatkeeper_server.store.transaction import SqlTransaction
 
 _read_rights = json.Decoder(dict[str, int]).decode
-
-
-class Queries(Transaction, Protocol):
-    """A transaction that runs named queries."""
-
-    def query(self, name: str, /, **parameters: Any) -> list[Row]:  # any value the schema's column takes
-        """Give the rows of a named query."""
-        ...
-
-    def execute(self, name: str, /, **parameters: Any) -> int:  # any value the schema's column takes
-        """Run a named statement."""
-        ...
 
 
 class Catalogue:
     """What is sold and what happened, within one transaction."""
 
-    def __init__(self, tx: Queries) -> None:
+    def __init__(self, tx: SqlTransaction) -> None:
         self._tx = tx
 
     @property
-    def tx(self) -> Queries:
+    def tx(self) -> SqlTransaction:
         """The transaction everything happens in."""
         return self._tx
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seatkeeper_server.service.ports import StorageUnavailable
-from seatkeeper_server.store.sqlite import SqliteStore, _done, _migrations
+from seatkeeper_server.store import migrations
+from seatkeeper_server.store.sqlite import SqliteStore, _done
 
 _FULL = 2  # `PRAGMA synchronous`: 0 off, 1 normal, 2 full, 3 extra
 
@@ -40,7 +41,7 @@ def is_behind(store: SqliteStore) -> bool:
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone():
             return False
         done = _done(connection)
-        return bool(done) and not done >= set(_migrations())
+        return bool(done) and not done >= set(migrations.steps("sqlite"))
 
 
 def examine(path: Path) -> Health:
@@ -56,7 +57,7 @@ def examine(path: Path) -> Health:
         steps = [row[0] for row in connection.execute("SELECT number FROM migration")]
         return Health(
             schema=max(steps, default=0),
-            schema_known=max(_migrations()),
+            schema_known=max(migrations.steps("sqlite")),
             journal_mode=connection.execute("PRAGMA journal_mode").fetchone()[0],
             synchronous=connection.execute("PRAGMA synchronous").fetchone()[0],
             damage=[] if told == ["ok"] else told,

@@ -4,13 +4,13 @@ from datetime import datetime
 
 from seatkeeper_server.service.ports import FactRecord, PoolKey
 from seatkeeper_server.store import rows
-from seatkeeper_server.store.sqlite import SqliteTransaction
+from seatkeeper_server.store.transaction import SqlTransaction
 
 
 class Pruning:
     """A transaction in which old things are forgotten."""
 
-    def __init__(self, tx: SqliteTransaction) -> None:
+    def __init__(self, tx: SqlTransaction) -> None:
         self._tx = tx
 
     def forget_keyed(self, now: datetime) -> None:

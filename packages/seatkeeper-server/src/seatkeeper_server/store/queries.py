@@ -12,6 +12,8 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+COMMON = ("common.sql", "catalogue.sql", "pruning.sql")  # the same on every database
+
 _HEADER = re.compile(r"^-- (?P<name>[a-z_]+): (?P<sentence>\S.*)$", re.MULTILINE)
 
 

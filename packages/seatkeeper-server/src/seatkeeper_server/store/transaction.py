@@ -1,0 +1,166 @@
+"""The mapping between rows and values, the same on every database: `service.ports.Transaction` over named queries.
+
+A database's own transaction says how a named query is run; what differs in the SQL is in the database's own file of queries.
+Sets of rows go in and out as JSON, a handful of statements for a whole batch.
+"""
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from seatkeeper_server.domain.admission import Tally
+from seatkeeper_server.domain.holdings import Holding
+from seatkeeper_server.domain.refusals import Window
+from seatkeeper_server.domain.timekeeping import MICROSECOND, Alive
+from seatkeeper_server.service.calls import HolderView
+from seatkeeper_server.service.ports import (
+    Changes,
+    HolderRecord,
+    HoldingRecord,
+    KeyedRecord,
+    LedgerRecord,
+    PoolKey,
+    PoolRecord,
+)
+from seatkeeper_server.store import rows
+from seatkeeper_server.store.rows import Row, json_text, maybe_moment, micros, moment
+
+
+class SqlTransaction(ABC):
+    """One write transaction of a database that runs named queries."""
+
+    @abstractmethod
+    def query(self, name: str, /, **parameters: Any) -> list[Row]:  # any value the schema's column takes
+        """Give the rows of a named query."""
+
+    @abstractmethod
+    def execute(self, name: str, /, **parameters: Any) -> int:  # any value the schema's column takes
+        """Run a named statement; the number of rows it changed."""
+
+    def alive(self) -> Alive | None:
+        """Give the last alive moment; None in a new database."""
+        for row in self.query("alive"):
+            return Alive(moment(row[0]), row[1], rows.span(row[2]), rows.span(row[3]), rows.span(row[4]))
+        return None
+
+    def mark_alive(self, alive: Alive, batch_id: str) -> None:
+        """Record that the database is served now, and which batch said so."""
+        self.execute(
+            "mark_alive",
+            at=micros(alive.at),
+            boot_id=alive.boot_id,
+            boot_at=alive.boot_at // MICROSECOND,
+            drift=alive.drift // MICROSECOND,
+            offset=alive.offset // MICROSECOND,
+            batch_id=batch_id,
+        )
+
+    def extend_leases(self, alive_at: datetime, gap: timedelta, now: datetime) -> int:
+        """Give every place, and every idempotency key, the time back that nobody could use; the number of places."""
+        self.execute("extend_keyed", alive_at=micros(alive_at), gap=gap // MICROSECOND)
+        return self.execute("extend_leases", alive_at=micros(alive_at), gap=gap // MICROSECOND, now=micros(now))
+
+    def shift_leases(self, by: timedelta) -> None:
+        """Move every lease and place by this much: the recorded time itself was wrong."""
+        self.execute("shift_leases", by=by // MICROSECOND)
+
+    def tenants(self) -> list[str]:
+        """Give the ids of all tenants."""
+        return [row[0] for row in self.query("tenants")]
+
+    def pools_for_codes(
+        self, asked: Sequence[tuple[str, str, str, str | None]]
+    ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
+        """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
+        found: dict[tuple[str, str, str], list[PoolKey]] = defaultdict(list)
+        for tenant_id, code_hash, product_id, entitlement_id in self.query("pools_for_codes", asked=json_text(asked)):
+            found[tenant_id, code_hash, product_id].append((tenant_id, entitlement_id))
+        return found
+
+    def pools(self, keys: Sequence[PoolKey]) -> list[PoolRecord]:
+        """Give these pools, in one sorted order."""
+        asked = json_text(keys)
+        tallies: dict[PoolKey, dict[str, Tally]] = defaultdict(dict)
+        for row in self.query("rights", asked=asked):
+            tallies[row[0], row[1]][row[2]] = rows.to_tally(row[2:])
+        return [rows.to_pool(row, tallies[row[0], row[1]]) for row in self.query("pools", asked=asked)]
+
+    def ledgers(self, tenant_ids: Sequence[str]) -> list[LedgerRecord]:
+        """Give these tenants' own chains; unknown tenants are left out."""
+        return [rows.to_ledger(row) for row in self.query("ledgers", asked=json_text(tenant_ids))]
+
+    def holdings(self, asked: Sequence[tuple[str, str]]) -> list[HoldingRecord]:
+        """Give the present holdings of these (tenant, activation)."""
+        return [
+            HoldingRecord(
+                tenant_id=row[0],
+                entitlement_id=row[1],
+                holding=rows.to_holding(row[2:21]),
+                who=rows.to_who(row[21:30]),
+                blocked_until=maybe_moment(row[30]),
+            )
+            for row in self.query("holdings", asked=json_text(asked))
+        ]
+
+    def seats(self, asked: Sequence[tuple[str, str, str]]) -> list[tuple[HolderRecord, Holding | None]]:
+        """Give the holders known under these (tenant, chain, seat id), and what they hold."""
+        return [
+            (
+                HolderRecord(
+                    tenant_id=row[0],
+                    chain_id=row[1],
+                    number=row[2],
+                    who=rows.to_who(row[4:13]),
+                    blocked_until=maybe_moment(row[3]),
+                ),
+                None if row[13] is None else rows.to_holding(row[13:]),
+            )
+            for row in self.query("seats", asked=json_text(asked))
+        ]
+
+    def due(self, key: PoolKey, now: datetime, limit: int, skip: int = 0) -> list[Holding]:
+        """Give the places of a pool that time has ended, oldest first, but for the first `skip` of them."""
+        found = self.query("due", tenant_id=key[0], entitlement_id=key[1], now=micros(now), most=limit, skip=skip)
+        return [rows.to_holding(row) for row in found]
+
+    def pools_with_due(self, now: datetime, limit: int) -> list[PoolKey]:
+        """Find pools in which time has ended places."""
+        return [(row[0], row[1]) for row in self.query("pools_with_due", now=micros(now), most=limit)]
+
+    def roster(self, key: PoolKey, limit: int) -> tuple[list[HolderView], datetime | None]:
+        """Give the first holders of a pool by the end of their lease, and the earliest moment a place comes back."""
+        found = self.query("roster", tenant_id=key[0], entitlement_id=key[1], most=limit)
+        views = [HolderView(name=row[0], since=moment(row[1]), lease_ends_at=moment(row[2])) for row in found]
+        earliest = self.query("next_free", tenant_id=key[0], entitlement_id=key[1])
+        return views, maybe_moment(earliest[0][0])
+
+    def keyed(self, asked: Sequence[tuple[str, str, str]]) -> list[KeyedRecord]:
+        """Give the successes kept under these (tenant, scope, key)."""
+        return [rows.to_keyed(row) for row in self.query("keyed", asked=json_text(asked))]
+
+    def windows(self, asked: Sequence[tuple[str, str, int]]) -> list[tuple[PoolKey, Window]]:
+        """Give the refusal windows of these (tenant, chain, holder)."""
+        return [rows.to_window(row) for row in self.query("windows", asked=json_text(asked))]
+
+    def windows_ended(self, before: datetime, limit: int) -> list[tuple[PoolKey, Window]]:
+        """Give refusal windows that began before a moment."""
+        return [rows.to_window(row) for row in self.query("windows_ended", before=micros(before), most=limit)]
+
+    def save(self, changes: Changes) -> None:
+        """Write all of it, set-wise: holders before the places and facts that name them."""
+        self._save("save_holders", [rows.from_holder(record) for record in changes.holders])
+        self._save("save_pools", [rows.from_pool(record) for record in changes.pools])
+        self._save("save_rights", [row for record in changes.pools for row in rows.from_tallies(record)])
+        self._save("save_ledgers", [rows.from_ledger(record) for record in changes.ledgers])
+        self._save("remove_holdings", [list(key) for key in changes.removed])
+        self._save("save_holdings", [rows.from_holding(record) for record in changes.holdings])
+        self._save("save_keyed", [rows.from_keyed(record) for record in changes.keyed])
+        self._save("close_windows", [[*key, holder] for key, holder in changes.closed])
+        self._save("save_windows", [rows.from_window(key, window) for key, window in changes.windows])
+        self._save("add_facts", [rows.from_fact(record) for record in changes.facts])
+
+    def _save(self, name: str, values: list[list[object]]) -> None:
+        if values:
+            self.execute(name, rows=json_text(values))
