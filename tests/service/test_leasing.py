@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.envelopes import b64url
+from seatkeeper.protocol.ids import ACTIVATION
 from seatkeeper_server.domain.facts import link
 from seatkeeper_server.domain.holdings import State
 from seatkeeper_server.domain.terms import SEAT, Kind, NoncePolicy, Overdraft, Right
@@ -621,12 +622,9 @@ def _lease(house: House, *, sequence: int, activation_id: str | None = None, sea
 
 
 def _peek_next_id(house: House) -> str:
-    """The id the next new activation will get: the drawer counts."""
-    from seatkeeper.protocol.ids import ACTIVATION, make_id
-
-    drawer = house.leasing.random
-    number = int.from_bytes(drawer(16), "big") + 1
-    return make_id(ACTIVATION, number.to_bytes(16, "big"))
+    """The id the next new activation will get."""
+    house.leasing.draw.text()
+    return ACTIVATION + house.leasing.draw._texts[-1]
 
 
 # --- a restored database, several clients, unhappy ends -------------------------------------------------------------
@@ -701,6 +699,7 @@ def test_room_is_found_however_many_dead_stand_before_it(store: SqliteStore, mon
     monkeypatch.setattr(workspace, "DUE_AT_ONCE", 3)
     house = make_house(store, seats=20, features=(RENDER,))
     house.ask(*[activate(f"s{n}") for n in range(10)])
+    house.pass_(1)
     house.one(activate("last", features={"render": 5}))
     house.pass_(200)
 

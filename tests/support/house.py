@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper_server.domain.facts import CHAIN_START
@@ -56,10 +57,10 @@ class Drawer:
     """Draws bytes that are different each time and the same in every run."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
+        self._chance = Random(1)
 
     def __call__(self, count: int) -> bytes:
-        return next(self._numbers).to_bytes(count, "big")
+        return self._chance.randbytes(count)
 
 
 @dataclass

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
-from seatkeeper.protocol.ids import ACTIVATION, b64url, make_id
+from seatkeeper.protocol.ids import ACTIVATION
 from seatkeeper.protocol.trust import read_unverified_lease
 from seatkeeper_server.domain.facts import (
     Claimed,
@@ -56,6 +55,7 @@ from seatkeeper_server.service.calls import (
     Verb,
     Who,
 )
+from seatkeeper_server.service.drawing import Drawing
 from seatkeeper_server.service.ports import (
     Authority,
     HoldingRecord,
@@ -71,19 +71,21 @@ SWEPT_AT_ONCE = 64  # pools, and windows, that one beat settles
 
 _ORDER = {Verb.RETURN: 0, Verb.REFRESH: 1, Verb.CHECK_OUT: 2, Verb.GIVE_BACK: 1, Verb.USE: 2, Verb.READ: 2}
 _ACTIVATES_LAST = 3
+_UNDECIDED = Done()
 
 
-class Leasing(Struct, frozen=True):
-    """The use case of serving seats. It keeps nothing between two batches."""
+class Leasing:
+    """The use case of serving seats. It keeps nothing of one batch for the next but drawn chance."""
 
-    authority: Authority
-    signer: Signer
-    random: Callable[[int], bytes]
+    def __init__(self, authority: Authority, signer: Signer, random: Callable[[int], bytes]) -> None:
+        self.authority = authority
+        self.signer = signer
+        self.draw = Drawing(random)
 
     def decide(self, tx: Transaction, calls: Sequence[Call], now: datetime) -> list[Outcome]:
         """Decide a batch of calls; the outcomes in the order of the calls."""
         work = Workspace(tx, now)
-        return _Batch(self, work, calls, Refusals(work, self.random)).run()
+        return _Batch(self, work, calls, Refusals(work, self.draw)).run()
 
     def sweep(self, tx: Transaction, now: datetime) -> None:
         """Make facts timely: settle what time has ended, close refusal windows. Nothing's correctness waits for this."""
@@ -112,12 +114,15 @@ class _Batch:
 
     def run(self) -> list[Outcome]:
         self._load()
-        decided: dict[int, Outcome | Refusing] = {}
-        for index in sorted(range(len(self.calls)), key=self._turn):
-            decided[index] = self._decide(self.calls[index])
-        self.refusals.note([item for item in decided.values() if isinstance(item, Refusing)])
+        decided: list[Outcome | Refusing] = [_UNDECIDED] * len(self.calls)
+        refusing: list[Refusing] = []
+        for index in sorted(range(len(self.calls)), key=[_turn(call) for call in self.calls].__getitem__):
+            outcome = decided[index] = self._decide(self.calls[index])
+            if isinstance(outcome, Refusing):
+                refusing.append(outcome)
+        self.refusals.note(refusing)
         self.work.save()
-        return [self._explained(decided[index]) for index in range(len(self.calls))]
+        return [self._explained(item) for item in decided]
 
     def _explained(self, item: Outcome | Refusing) -> Outcome:
         """Complete what needed the whole batch to be written."""
@@ -130,10 +135,6 @@ class _Batch:
             case _:
                 return item
 
-    def _turn(self, index: int) -> tuple[int, int]:
-        call = self.calls[index]
-        return (_ORDER[call.verb] if isinstance(call, HeldCall) else _ACTIVATES_LAST), index
-
     # --- reading everything the calls touch, set by set ------------------------------------------------------------
 
     def _load(self) -> None:
@@ -142,13 +143,11 @@ class _Batch:
             asked = {(c.tenant_id, c.code_hash, c.product_id, getattr(c, "edition_id", None)) for c in by_code}
             in_order = sorted(asked, key=lambda a: (a[0], a[1], a[2], a[3] or ""))
             self.codes = dict(self.leasing.authority.pools_for_codes(self.work.tx, in_order))
-        keys = [call.key for call in self.calls if isinstance(call, ActivateCall | HeldCall) and call.key is not None]
-        if keys:
-            self.work.load_keyed(
-                (call.tenant_id, call.key.scope, call.key.key)
-                for call in self.calls
-                if isinstance(call, ActivateCall | HeldCall) and call.key is not None
-            )
+        self.work.load_keyed(
+            (call.tenant_id, call.key.scope, call.key.key)
+            for call in self.calls
+            if not isinstance(call, StatusCall) and call.key is not None
+        )
         held = {(c.tenant_id, c.token.activation_id) for c in self.calls if isinstance(c, HeldCall)}
         held |= {(record.tenant_id, record.activation_id) for record in self.work.keyed.values()}
         self.work.load_held(held)
@@ -183,9 +182,9 @@ class _Batch:
         number = known.number if known else self.work.pool(key).holders + 1
         shown = self._shown(call.last_lease, key, own, call.who.seat_id)
         request = Activate(
-            activation_id=own.holding.activation_id if own else shown.act if shown else self._new_id(),
+            activation_id=own.holding.activation_id if own else shown.act if shown else ACTIVATION + self.leasing.draw.text(),
             holder=number,
-            next_nonce=self._nonce(),
+            next_nonce=self.leasing.draw.text(),
             features=call.features,
             proof=self._proof(call, own),
             device=call.device,
@@ -238,7 +237,7 @@ class _Batch:
         key = (own.tenant_id, own.entitlement_id)
         shown = self._shown(call.last_lease, key, own, own.who.seat_id)
         earlier = self._earlier(call.tenant_id, call.key)
-        return _request(call, self._nonce(), earlier, _as_shown(shown), own.holding.holder, own.blocked_until)
+        return _request(call, self.leasing.draw.text(), earlier, _as_shown(shown), own.holding.holder, own.blocked_until)
 
     def _forgotten(self, call: HeldCall) -> Outcome | Refusing:
         """A seat this database doesn't know: long over, unless its lease proves that the database was restored."""
@@ -257,7 +256,7 @@ class _Batch:
             return Refused("seat.takenOver")  # under another activation this database does know the seat
         who = known.who if known else Who(seat_id=shown.sub)
         number, blocked_until = (known.number, known.blocked_until) if known else (0, None)
-        request = _request(call, self._nonce(), None, _as_shown(shown), number, blocked_until)
+        request = _request(call, self.leasing.draw.text(), None, _as_shown(shown), number, blocked_until)
         decision = self._ask(key, request, None, who)
         if isinstance(decision, Fact) and not isinstance(decision, Denied):
             self.work.know(key, decision.holder, who, known.blocked_until if known else None)
@@ -374,14 +373,13 @@ class _Batch:
             return None
         return self.leasing.signer.recognise(key[0], lease)
 
-    def _new_id(self) -> str:
-        return make_id(ACTIVATION, self.leasing.random(16))
-
-    def _nonce(self) -> str:
-        return b64url(self.leasing.random(16))
-
 
 _EMPTY = Occupancy(holders=[], more=0, next_free_by=None)
+
+
+def _turn(call: Call) -> int:
+    """Tell which calls of a batch go first."""
+    return _ORDER[call.verb] if isinstance(call, HeldCall) else _ACTIVATES_LAST
 
 
 def _request(
@@ -393,24 +391,36 @@ def _request(
     blocked_until: datetime | None,
 ) -> Request:
     """Give the pool machine's request for a call of a seat's holder."""
+    token, keyed = call.token, call.key is not None
+    if call.verb is Verb.REFRESH:
+        return Refresh(
+            activation_id=token.activation_id,
+            generation=token.generation,
+            next_nonce=next_nonce,
+            nonce=call.nonce,
+            fingerprint=call.fingerprint,
+            earlier=earlier,
+            keyed=keyed,
+            shown=shown,
+            holder=holder,
+            blocked_until=blocked_until,
+        )
     common = {
-        "activation_id": call.token.activation_id,
-        "generation": call.token.generation,
+        "activation_id": token.activation_id,
+        "generation": token.generation,
         "next_nonce": next_nonce,
         "nonce": call.nonce,
         "fingerprint": call.fingerprint,
         "earlier": earlier,
-        "keyed": call.key is not None,
+        "keyed": keyed,
     }
     match call.verb:
         case Verb.CHECK_OUT:
             return CheckOut(key=call.feature, amount=call.amount, **common)  # type: ignore[arg-type]
         case Verb.GIVE_BACK:
             return GiveBack(key=call.feature, amount=call.amount, **common)  # type: ignore[arg-type]
-        case Verb.USE:
-            return Use(key=call.feature, **common)  # type: ignore[arg-type]
         case _:
-            return Refresh(shown=shown, holder=holder, blocked_until=blocked_until, **common)  # type: ignore[arg-type]
+            return Use(key=call.feature, **common)  # type: ignore[arg-type]
 
 
 def _is_vouched_for(call: HeldCall, device: str | None) -> bool:

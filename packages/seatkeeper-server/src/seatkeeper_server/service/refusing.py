@@ -4,24 +4,23 @@ Who holds the seats is asked once a batch and pool, and last, so that a refusal 
 batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec import Struct
 
-from seatkeeper.protocol.codes import ALPHABET
 from seatkeeper_server.domain.admission import outlook
 from seatkeeper_server.domain.facts import Denied
 from seatkeeper_server.domain.refusals import THE_FLOOD
 from seatkeeper_server.service.calls import Occupancy, Refusal, Refused, Who
+from seatkeeper_server.service.drawing import Drawing
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.service.workspace import Workspace
 
 HOLDERS_SHOWN = 20  # a refusal names this many holders and counts the rest
 
 _UNEXPLAINED = frozenset({"credentials", "nonce"})  # rules of which the problem code says all there is to say
-_TWO = [low + high for high in ALPHABET for low in ALPHABET]  # ten bits as two characters
 
 
 class Refusing(Struct, frozen=True):
@@ -48,7 +47,7 @@ class Refusals:
     """The refusals of one batch."""
 
     work: Workspace
-    random: Callable[[int], bytes]
+    draw: Drawing
     _ids: dict[int, str] = field(default_factory=dict)
     _rosters: dict[PoolKey, Occupancy] = field(default_factory=dict)
 
@@ -63,7 +62,7 @@ class Refusals:
         self.work.load_seats((*item.key, item.who.seat_id) for item in noted)
         self.work.load_windows({(item.key, holder) for item in noted for holder in self._counted_as(item)})
         for item in noted:
-            self._ids[id(item)] = self.work.note_refusal(item.key, item.denied, item.who, self._new_id())
+            self._ids[id(item)] = self.work.note_refusal(item.key, item.denied, item.who, self.draw.denial_id())
 
     def explained(self, item: Refusing) -> Refused:
         """Give a refusal with its explanation; everything of the batch must have been written."""
@@ -98,7 +97,3 @@ class Refusals:
     def _counted_as(self, item: Refusing) -> list[int]:
         known = self.work.holders.get((*item.key, item.who.seat_id))
         return [known.number, THE_FLOOD] if known else [THE_FLOOD]
-
-    def _new_id(self) -> str:
-        number = int.from_bytes(self.random(4), "big")
-        return f"D-{_TWO[number & 1023]}{_TWO[number >> 10 & 1023]}{_TWO[number >> 20 & 1023]}"

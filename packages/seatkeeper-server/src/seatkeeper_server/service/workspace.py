@@ -218,25 +218,28 @@ class Workspace:
         for place, holding in after.holdings.items():
             if before.holdings.get(place) is not holding:
                 self._set(key, holding, who)
-        for place in before.holdings.keys() - after.holdings.keys():
-            self._removed.add((key[0], *place))
-            self._changed_places.pop((key[0], *place), None)
+        if len(after.holdings) < len(before.holdings) or not before.holdings.keys() <= after.holdings.keys():
+            for place in before.holdings.keys() - after.holdings.keys():
+                self._removed.add((key[0], *place))
+                self._changed_places.pop((key[0], *place), None)
         self._counters[key] = after
         self._changed_pools.add(key)
 
     def _set(self, key: PoolKey, holding: Holding, who: Who) -> None:
-        before = self.held.get((key[0], holding.activation_id))
-        record = HoldingRecord(
-            tenant_id=key[0],
-            entitlement_id=key[1],
-            holding=holding,
-            who=who,
-            blocked_until=before.blocked_until if before else None,
-        )
-        if holding.past == CURRENT:
-            self._see(record)
-        self._changed_places[key[0], holding.activation_id, holding.past] = record
-        self._removed.discard((key[0], *holding.key))
+        place = (key[0], holding.activation_id, holding.past)
+        before = self.held.get(place[:2])
+        if before is not None and holding.past == CURRENT and before.who is who:
+            record = self.held[place[:2]] = replace(before, holding=holding)
+        else:
+            blocked_until = before.blocked_until if before else None
+            record = HoldingRecord(
+                tenant_id=key[0], entitlement_id=key[1], holding=holding, who=who, blocked_until=blocked_until
+            )
+            if holding.past == CURRENT:
+                self._see(record)
+        self._changed_places[place] = record
+        if self._removed:
+            self._removed.discard(place)
 
     # --- who, keys, refusals ---------------------------------------------------------------------------------------
 
