@@ -103,7 +103,7 @@ def test_a_counter_above_its_cap_is_refused(store: SqliteStore) -> None:
     """The database repeats: never more taken than bought and overdraft."""
     house = make_house(store, seats=2)
     with pytest.raises(sqlite3.IntegrityError), store.transaction() as tx:
-        tx.execute("save_rights", rows=f'[["{TENANT}", "{house.entitlement_id}", "", 3, 0]]')
+        tx._save("save_rights", [[TENANT, house.entitlement_id, "", 3, 0]])
 
     assert house.used() == 0
 

@@ -118,6 +118,7 @@ class Changes:
     ledgers: list[LedgerRecord] = field(default_factory=list)
     holders: list[HolderRecord] = field(default_factory=list)
     holdings: list[HoldingRecord] = field(default_factory=list)
+    moved: list[HoldingRecord] = field(default_factory=list)  # holdings that were read in this transaction, and changed
     removed: list[tuple[str, str, int]] = field(default_factory=list)  # tenant, activation, past
     keyed: list[KeyedRecord] = field(default_factory=list)
     windows: list[tuple[PoolKey, Window]] = field(default_factory=list)

@@ -57,7 +57,8 @@ class Workspace:
     _changed_holders: set[tuple[str, str, str]] = field(default_factory=set)
     _changed_keyed: set[tuple[str, str, str]] = field(default_factory=set)
     _changed_windows: set[tuple[PoolKey, int]] = field(default_factory=set)
-    _changed_places: dict[tuple[str, str, int], HoldingRecord] = field(default_factory=dict)
+    _placed: dict[tuple[str, str, int], HoldingRecord] = field(default_factory=dict)  # new places, or any that were set
+    _moved: dict[tuple[str, str, int], HoldingRecord] = field(default_factory=dict)  # places that were read, and changed
     _removed: set[tuple[str, str, int]] = field(default_factory=set)
     _due_seen: dict[PoolKey, int | None] = field(default_factory=dict)
 
@@ -196,7 +197,7 @@ class Workspace:
         self._due_seen[key] = seen + len(due) if len(due) == DUE_AT_ONCE else ALL_SEEN
         for holding in due:
             place = (key[0], *holding.key)
-            if place in self._changed_places or place in self._removed:
+            if place in self._placed or place in self._moved or place in self._removed:
                 continue  # this batch has already said what became of it
             record = self.held.get((key[0], holding.activation_id)) if holding.past == CURRENT else None
             self._settle(
@@ -221,7 +222,8 @@ class Workspace:
         if len(after.holdings) < len(before.holdings) or not before.holdings.keys() <= after.holdings.keys():
             for place in before.holdings.keys() - after.holdings.keys():
                 self._removed.add((key[0], *place))
-                self._changed_places.pop((key[0], *place), None)
+                self._placed.pop((key[0], *place), None)
+                self._moved.pop((key[0], *place), None)
         self._counters[key] = after
         self._changed_pools.add(key)
 
@@ -230,6 +232,7 @@ class Workspace:
         before = self.held.get(place[:2])
         if before is not None and holding.past == CURRENT and before.who is who:
             record = self.held[place[:2]] = replace(before, holding=holding)
+            (self._placed if place in self._placed else self._moved)[place] = record
         else:
             blocked_until = before.blocked_until if before else None
             record = HoldingRecord(
@@ -237,7 +240,8 @@ class Workspace:
             )
             if holding.past == CURRENT:
                 self._see(record)
-        self._changed_places[place] = record
+            self._moved.pop(place, None)
+            self._placed[place] = record
         if self._removed:
             self._removed.discard(place)
 
@@ -315,7 +319,8 @@ class Workspace:
         changes.pools = [replace(self.pools[key], pool=self._counters[key]) for key in sorted(self._changed_pools)]
         changes.ledgers = [self.ledgers[key] for key in sorted(self._changed_ledgers)]
         changes.holders = [self.holders[place] for place in sorted(self._changed_holders)]
-        changes.holdings = [self._changed_places[place] for place in sorted(self._changed_places)]
+        changes.holdings = [self._placed[place] for place in sorted(self._placed)]
+        changes.moved = [self._moved[place] for place in sorted(self._moved)]
         changes.removed = sorted(self._removed)
         changes.keyed = [self.keyed[place] for place in sorted(self._changed_keyed)]
         changes.windows = [(place[0], self.windows[place]) for place in sorted(self._changed_windows) if place in self.windows]

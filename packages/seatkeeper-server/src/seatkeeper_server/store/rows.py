@@ -115,6 +115,33 @@ def from_holding(record: HoldingRecord) -> list[object]:
     ]
 
 
+def from_moved(record: HoldingRecord) -> list[object]:
+    """Give what may change of a holding, then its key, in the order of `move_holdings`."""
+    held = record.holding
+    nonces = held.nonces
+    return [
+        held.generation,
+        held.state.value,
+        int(held.occupies),
+        json_text(held.rights),
+        micros(held.activated_at),
+        micros(held.refreshed_at),
+        micros(held.expires_at),
+        maybe_micros(held.free_at),
+        held.sequence,
+        nonces.current,
+        nonces.previous,
+        None if nonces.answered is None else nonces.answered.hex(),
+        int(nonces.bound),
+        micros(held.noted_at),
+        int(held.floored),
+        held.device,
+        record.tenant_id,
+        held.activation_id,
+        held.past,
+    ]
+
+
 def to_who(row: Row) -> Who:
     """Read the columns of a holder's words, from `seat_id` to `address`."""
     return Who(

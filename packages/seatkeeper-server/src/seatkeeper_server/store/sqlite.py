@@ -45,6 +45,11 @@ class SqliteTransaction(SqlTransaction):
         """Run a named statement; the number of rows it changed."""
         return self._connection.execute(self._sql[name], parameters).rowcount
 
+    def _save(self, name: str, values: list[list[object]]) -> None:
+        """Write rows by one prepared statement: without a network between, that is half the work of taking JSON apart."""
+        if values:
+            self._connection.executemany(self._sql[name], values)
+
 
 class SqliteStore:
     """A SQLite database, on disk or (None) in memory. Safe to use from several threads, one transaction at a time."""

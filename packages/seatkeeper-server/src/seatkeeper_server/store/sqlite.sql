@@ -1,4 +1,4 @@
--- Statements over sets of rows, for SQLite: a set comes as JSON, an array of arrays.
+-- Statements over sets of rows, for SQLite: what is asked for comes as JSON, an array of arrays; what is saved, row by row.
 
 -- pools_for_codes: Which pools these codes may use: (tenant, code hash, product, edition or null).
 SELECT asked.value ->> 0, asked.value ->> 1, asked.value ->> 2, p.entitlement_id
@@ -87,31 +87,20 @@ WHERE given.tenant_id = holding.tenant_id AND given.activation_id = holding.acti
 
 -- save_pools: Record what the pool machine keeps of these pools.
 UPDATE pool SET
-    sequence = new.value ->> 2, holders = new.value ->> 3, excess = new.value ->> 4, facts = new.value ->> 5,
-    head = new.value ->> 6, denied_since = new.value ->> 7, denied_firsts = new.value ->> 8,
-    lost_after = new.value ->> 9, lost_until = new.value ->> 10
-FROM json_each(:rows) AS new
-WHERE pool.tenant_id = new.value ->> 0 AND pool.entitlement_id = new.value ->> 1;
+    sequence = ?3, holders = ?4, excess = ?5, facts = ?6, head = ?7, denied_since = ?8, denied_firsts = ?9,
+    lost_after = ?10, lost_until = ?11
+WHERE tenant_id = ?1 AND entitlement_id = ?2;
 
 -- save_rights: Record the counters of these pools.
-UPDATE pool_right SET used = new.value ->> 3, above = new.value ->> 4
-FROM json_each(:rows) AS new
-WHERE pool_right.tenant_id = new.value ->> 0 AND pool_right.entitlement_id = new.value ->> 1
-    AND pool_right.key = new.value ->> 2;
+UPDATE pool_right SET used = ?4, above = ?5 WHERE tenant_id = ?1 AND entitlement_id = ?2 AND key = ?3;
 
 -- save_ledgers: Record the ends of these tenants' own chains.
-UPDATE tenant SET
-    facts = new.value ->> 1, head = new.value ->> 2, holders = new.value ->> 3, denied_since = new.value ->> 4,
-    denied_firsts = new.value ->> 5
-FROM json_each(:rows) AS new
-WHERE tenant.tenant_id = new.value ->> 0;
+UPDATE tenant SET facts = ?2, head = ?3, holders = ?4, denied_since = ?5, denied_firsts = ?6 WHERE tenant_id = ?1;
 
 -- save_holders: Record who these holders are.
 INSERT INTO holder (tenant_id, chain_id, number, seat_id, seat_name, username, user, host, process, "group", project,
     address, blocked_until)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
-    value ->> 9, value ->> 10, value ->> 11, value ->> 12
-FROM json_each(:rows) WHERE true
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant_id, chain_id, number) DO UPDATE SET
     seat_name = excluded.seat_name, username = excluded.username, user = excluded.user, host = excluded.host,
     process = excluded.process, "group" = excluded."group", project = excluded.project, address = excluded.address,
@@ -121,10 +110,7 @@ ON CONFLICT (tenant_id, chain_id, number) DO UPDATE SET
 INSERT INTO holding (tenant_id, entitlement_id, activation_id, past, generation, holder, state, occupies, rights,
     activated_at, refreshed_at, expires_at, free_at, sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at,
     floored, device_key)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
-    value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16,
-    value ->> 17, value ->> 18, value ->> 19, value ->> 20
-FROM json_each(:rows) WHERE true
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant_id, activation_id, past) DO UPDATE SET
     generation = excluded.generation, state = excluded.state, occupies = excluded.occupies, rights = excluded.rights,
     activated_at = excluded.activated_at, refreshed_at = excluded.refreshed_at, expires_at = excluded.expires_at,
@@ -132,34 +118,32 @@ ON CONFLICT (tenant_id, activation_id, past) DO UPDATE SET
     nonce_answered = excluded.nonce_answered, nonce_bound = excluded.nonce_bound, noted_at = excluded.noted_at,
     floored = excluded.floored, device_key = excluded.device_key;
 
+-- move_holdings: Record what has changed of these places, which are there.
+UPDATE holding SET generation = ?, state = ?, occupies = ?, rights = ?, activated_at = ?, refreshed_at = ?, expires_at = ?,
+    free_at = ?, sequence = ?, nonce = ?, nonce_before = ?, nonce_answered = ?, nonce_bound = ?, noted_at = ?, floored = ?,
+    device_key = ?
+WHERE tenant_id = ? AND activation_id = ? AND past = ?;
+
 -- remove_holdings: Forget these places (tenant, activation, past).
-DELETE FROM holding WHERE (tenant_id, activation_id, past) IN (
-    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows)
-);
+DELETE FROM holding WHERE tenant_id = ? AND activation_id = ? AND past = ?;
 
 -- save_keyed: Keep these successes for a repeat.
 INSERT INTO keyed (tenant_id, scope, key, body, activation_id, generation, kept_until)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-FROM json_each(:rows) WHERE true
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant_id, scope, key) DO UPDATE SET
     body = excluded.body, activation_id = excluded.activation_id, generation = excluded.generation,
     kept_until = excluded.kept_until;
 
 -- save_windows: Record these refusal windows.
 INSERT INTO refusal (tenant_id, chain_id, holder, denial_id, rule, since, until, count, key)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8
-FROM json_each(:rows) WHERE true
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant_id, chain_id, holder) DO UPDATE SET
     denial_id = excluded.denial_id, rule = excluded.rule, since = excluded.since, until = excluded.until,
     count = excluded.count, key = excluded.key;
 
 -- close_windows: Forget these refusal windows (tenant, chain, holder).
-DELETE FROM refusal WHERE (tenant_id, chain_id, holder) IN (
-    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows)
-);
+DELETE FROM refusal WHERE tenant_id = ? AND chain_id = ? AND holder = ?;
 
 -- add_facts: Write these facts down.
 INSERT INTO fact (tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
-    value ->> 9, value ->> 10, value ->> 11
-FROM json_each(:rows);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
