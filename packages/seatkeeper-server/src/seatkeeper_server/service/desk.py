@@ -5,7 +5,7 @@ decided at once; under load, what arrives while one batch is being committed is 
 load by itself. A batch that fails is redone call by call, so that one bad call spoils no other; a commit whose outcome is
 unknown is looked up by its batch's id before anything is redone or answered.
 
-The desk is one thread with plain synchronous code (`Desk`), here or in a process of its own (`apps/desk_process.py`); only
+The desk is one thread with plain synchronous code (`Desk`), here or in a process of its own (`apps/remote_desk.py`); only
 the front is asynchronous. Both are made of the same two parts: what waits, in two `Trays`, and a `Registrar` that serves a
 batch of it.
 """
@@ -196,6 +196,11 @@ class Desk:
     def waiting(self) -> int:
         """How many calls wait."""
         return self._asked - self._taken
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a call would not be answered now; None if it would."""
+        return None if self._thread.is_alive() else "What decides has ended."
 
     def ask(self, call: Call) -> "asyncio.Future[Outcome]":
         """Have a call decided; the outcome, once awaited, is durable. It fails with StorageFull or StorageUnavailable if
