@@ -65,7 +65,7 @@ class Runs(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Life:
     """A process that is open, and the connection to it."""
 
@@ -103,6 +103,7 @@ class RemoteDesk:
 
         self._lock = Lock()
         self._fresh: _Life | None = None  # started, and known to no loop yet
+        self._ended: _Life | None = None  # the last that has died
         self._process: Runs | None = None  # the latest, also while it is being started
         self._home: asyncio.AbstractEventLoop | None = None  # the loop that is told of a fresh one
         self._over = Event()
@@ -155,7 +156,7 @@ class RemoteDesk:
     @property
     def trouble(self) -> str | None:
         """Why a call would not be answered now; None if it would."""
-        if self._life is None and self._fresh is None:
+        if self._fresh is None and self._life in (None, self._ended):
             return "What decides is being started again."
         if self._answers and monotonic() - self._heard_at > STUCK_AFTER:
             return "What decides does not answer."
@@ -302,7 +303,7 @@ class RemoteDesk:
         if fresh is not None:
             self._lose_life()
             self._life, self._frames = fresh, wire.Frames()
-        if self._life is None:
+        if self._life is None or self._life is self._ended:
             raise StorageUnavailable("the desk process is being started again")
         loop.add_reader(self._life.socket, self._receive)
         if self._unsent:
@@ -419,8 +420,9 @@ class RemoteDesk:
         return None, pause
 
     def _withdraw(self, life: _Life) -> None:
-        """Take back a process that has died before any loop knew of it; else the loop finds out by itself."""
+        """Take back a process that has died before any loop knew of it; a loop that knows it finds out by itself."""
         with self._lock:
+            self._ended = life
             if self._fresh is life:
                 self._fresh = None
                 life.socket.close()
@@ -461,14 +463,15 @@ class RemoteDesk:
 
     def _see_that_it_opens(self, ours: socket.socket) -> None:
         ours.settimeout(STARTS_WITHIN)
-        ours.sendall(wire.framed(msgpack.encode(self._order)))
         frames = wire.Frames()
-        while data := ours.recv(CHUNK):
-            if whole := frames.fed(data):
-                error = wire.read_opening(whole[0])
-                if error is not None:
-                    raise error
-                return
+        with suppress(ConnectionError):
+            ours.sendall(wire.framed(msgpack.encode(self._order)))
+            while data := ours.recv(CHUNK):
+                if whole := frames.fed(data):
+                    error = wire.read_opening(whole[0])
+                    if error is not None:
+                        raise error
+                    return
         raise StorageUnavailable("the desk process ended before it was ready; its last words are on standard error")
 
 
