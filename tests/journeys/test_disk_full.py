@@ -127,16 +127,16 @@ def test_a_disk_that_fills_up_by_itself(disk: Path) -> None:
 
 
 @contextmanager
-def syncs_failing(pid: int, folder: Path) -> Iterator[None]:
-    """Have every sync of a running process fail with EIO."""
+def syncs_failing(pids: list[int], folder: Path) -> Iterator[None]:
+    """Have every sync of running processes fail with EIO."""
     if shutil.which("strace") is None:
         pytest.skip("strace is missing (Debian: strace)")
     told = folder / "strace.err"
     with told.open("w") as stderr:
         options = ["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]
-        tracer = subprocess.Popen(["strace", *options, "-p", str(pid)], stderr=stderr)
+        tracer = subprocess.Popen(["strace", *options, "-p", ",".join(map(str, pids))], stderr=stderr)
     try:
-        while "attached" not in told.read_text():
+        while not all(f"Process {pid} attached" in told.read_text() for pid in pids):
             if tracer.poll() is not None:
                 pytest.skip(f"strace is not allowed here: {told.read_text().strip()}")
             os.sched_yield()
@@ -152,7 +152,7 @@ def test_a_failing_sync_is_told_and_is_overcome(cloud: CloudServer, tmp_path: Pa
     sold = cloud.sell("acme", "solver", seats=SEATS, lease="10m")
     crowd = Crowd(sold)
     assert asyncio.run(crowd.take()).status == 201
-    with syncs_failing(cloud.pid, tmp_path):
+    with syncs_failing(cloud.processes, tmp_path):
         failed = [asyncio.run(crowd.take()) for _ in range(5)]
         refresh = asyncio.run(crowd.refresh(0))
 

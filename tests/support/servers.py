@@ -90,6 +90,12 @@ class CloudServer:
         return self._process.pid
 
     @property
+    def processes(self) -> list[int]:
+        """The process ids of the server and of those it has started."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return [self.pid, *(int(child) for task in tasks for child in (task / "children").read_text().split())]
+
+    @property
     def log(self) -> Path:
         """Where the server's standard error goes, of all its lives."""
         return self.data.with_name(f"{self.data.name}.log")
@@ -115,11 +121,11 @@ class CloudServer:
             self._process.kill()
             self._end()
 
-    def stop(self) -> int:
+    def stop(self, within: float = STOPS_WITHIN) -> int:
         """Ask it to stop with SIGTERM, and give its exit code."""
         assert self._process is not None
         self._process.terminate()
-        return self._end()
+        return self._end(within)
 
     def restart(self) -> None:
         """Kill it and start it again on the same data and port."""
@@ -153,9 +159,9 @@ class CloudServer:
         """Run a verb on the server's data."""
         return seatkeeper(*arguments, "--data", self.data)
 
-    def _end(self) -> int:
+    def _end(self, within: float = STOPS_WITHIN) -> int:
         assert self._process is not None
-        code = self._process.wait(STOPS_WITHIN)
+        code = self._process.wait(within)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._process = None
