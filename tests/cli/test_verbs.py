@@ -102,7 +102,7 @@ def test_every_verb_runs_as_a_process_of_its_own(data: Path) -> None:
 
 def test_help_waits_for_no_server_code() -> None:
     """Verbs are imported when they are called: help must not load the database, the keys or the web server."""
-    heavy = ("sqlite3", "cryptography", "uvicorn", "pydantic")
+    heavy = ("apsw", "cryptography", "uvicorn", "pydantic")
     script = f"import sys, seatkeeper_server.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.journeys import records
 from tests.journeys.wire import Caller, Reply
-from tests.support.servers import CloudServer, Sold
+from tests.support.servers import CloudServer, Sold, children_of
 
 SEATS = 5_000
 DISK = "3m"
@@ -134,9 +134,10 @@ def syncs_failing(pid: int, folder: Path) -> Iterator[None]:
     told = folder / "strace.err"
     with told.open("w") as stderr:
         options = ["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]
-        tracer = subprocess.Popen(["strace", *options, "-p", str(pid)], stderr=stderr)
+        whole = [pid, *children_of(pid)]
+        tracer = subprocess.Popen(["strace", *options, *(part for each in whole for part in ("-p", str(each)))], stderr=stderr)
     try:
-        while "attached" not in told.read_text():
+        while not all(f"Process {each} attached" in told.read_text() for each in whole):
             if tracer.poll() is not None:
                 pytest.skip(f"strace is not allowed here: {told.read_text().strip()}")
             os.sched_yield()

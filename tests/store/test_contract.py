@@ -1,8 +1,8 @@
 """The store contract (store/contract.md), sentence by sentence, on every store."""
 
-import sqlite3
 from datetime import timedelta
 
+import apsw
 import pytest
 from msgspec.structs import replace
 
@@ -102,7 +102,7 @@ def test_unknown_keys_are_left_out(store: SqliteStore) -> None:
 def test_a_counter_above_its_cap_is_refused(store: SqliteStore) -> None:
     """The database repeats: never more taken than bought and overdraft."""
     house = make_house(store, seats=2)
-    with pytest.raises(sqlite3.IntegrityError), store.transaction() as tx:
+    with pytest.raises(apsw.ConstraintError), store.transaction() as tx:
         tx._save("save_rights", [[TENANT, house.entitlement_id, "", 3, 0]])
 
     assert house.used() == 0
@@ -116,7 +116,7 @@ def test_a_second_present_holding_of_a_holder_is_refused(store: SqliteStore) -> 
         record = tx.holdings([(TENANT, first.holding.activation_id)])[0]
     twin = replace(record, holding=replace(record.holding, activation_id="act_other"))
 
-    with pytest.raises(sqlite3.IntegrityError), store.transaction() as tx:
+    with pytest.raises(apsw.ConstraintError), store.transaction() as tx:
         tx.save(Changes(holdings=[twin]))
 
 
@@ -128,7 +128,7 @@ def test_a_number_is_used_once_in_a_chain(store: SqliteStore) -> None:
         ledger = replace(tx.ledgers([TENANT])[0], facts=0)
     again = recording.in_ledger(ledger, Note(at=START, what="two"), START)[1]
 
-    with pytest.raises(sqlite3.IntegrityError), store.transaction() as tx:
+    with pytest.raises(apsw.ConstraintError), store.transaction() as tx:
         tx.save(Changes(facts=[again]))
 
 

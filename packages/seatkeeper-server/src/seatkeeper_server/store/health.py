@@ -3,9 +3,10 @@
 It looks through a connection made as the server makes its own, so that what it reports is what serves.
 """
 
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+
+import apsw
 
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store import migrations
@@ -58,11 +59,11 @@ def examine(path: Path) -> Health:
         return Health(
             schema=max(steps, default=0),
             schema_known=max(migrations.steps("sqlite")),
-            journal_mode=connection.execute("PRAGMA journal_mode").fetchone()[0],
-            synchronous=connection.execute("PRAGMA synchronous").fetchone()[0],
+            journal_mode=connection.pragma("journal_mode"),
+            synchronous=connection.pragma("synchronous"),
             damage=[] if told == ["ok"] else told,
         )
-    except sqlite3.Error as error:
+    except apsw.Error as error:
         raise StorageUnavailable(f"{path}: {error}") from error
     finally:
         store.close()

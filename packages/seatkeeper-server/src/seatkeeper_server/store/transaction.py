@@ -32,7 +32,7 @@ class SqlTransaction(ABC):
     """One write transaction of a database that runs named queries."""
 
     @abstractmethod
-    def query(self, name: str, /, **parameters: Any) -> list[Row]:  # any value the schema's column takes
+    def query(self, name: str, /, **parameters: Any) -> Sequence[Row]:  # any value the schema's column takes
         """Give the rows of a named query."""
 
     @abstractmethod
