@@ -22,6 +22,7 @@ from seatkeeper.protocol import codes
 from seatkeeper_server.cli import _place
 from seatkeeper_server.store import migrations, sqlite
 from seatkeeper_server.store.locking import DirectoryLock
+from seatkeeper_server.store.migrations import Step
 from tests.cli.commands import command
 from tests.support.servers import BIN, Finished, clean_environment, seatkeeper
 
@@ -192,7 +193,7 @@ def test_a_newer_schema_is_refused_clearly(data: Path) -> None:
 def knows_more(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let this Seatkeeper know one step of the schema more than the data that was there before."""
     known = migrations.steps("sqlite")
-    more = {**known, max(known) + 1: ("more", "CREATE TABLE more (number INTEGER) STRICT")}
+    more = {**known, max(known) + 1: Step(max(known) + 1, "more", "CREATE TABLE more (number INTEGER) STRICT")}
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "steps", lambda database: more)
         yield

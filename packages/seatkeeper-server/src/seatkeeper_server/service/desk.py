@@ -3,7 +3,8 @@
 Nothing is acknowledged before it is durable, and there is never one transaction per request. Under no load a call is
 decided at once; under load, what arrives while one batch is being committed is the next batch, so the batch size follows the
 load by itself. A batch that fails is redone call by call, so that one bad call spoils no other; a commit whose outcome is
-unknown is looked up by its batch's id before anything is redone or answered.
+unknown is looked up by its batch's id before anything is redone or answered; a batch that another server got in the way of is
+done again.
 
 The desk is one thread with plain synchronous code (`Desk`), here or in a process of its own (`apps/desk_process.py`); only
 the front is asynchronous. Both are made of the same two parts: what waits, in two `Trays`, and a `Registrar` that serves a
@@ -14,6 +15,7 @@ import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -24,11 +26,12 @@ from typing import Generic, Protocol, TypeVar
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.timekeeping import BEAT
 from seatkeeper_server.service.calls import Call, HeldCall, Outcome
-from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageUnavailable, Store, Transaction
+from seatkeeper_server.service.ports import CommitUnknown, Conflict, StorageFull, StorageUnavailable, Store, Transaction
 
 MAX_BATCH = 256  # calls; beyond that a batch's own work delays its first caller more than a second commit would
 RESERVE = 2  # times as many may wait if they hold a seat: overload turns newcomers away first
 MAX_WAITING = 4096  # calls; beyond that a caller is better told to come back than kept
+TRIES = 8  # times a batch is done again because another server was in its way, or its commit got lost
 
 _log = logging.getLogger(__name__)
 
@@ -129,14 +132,21 @@ class Registrar:
             _log.exception("sweep failed")
 
     def _transact(self, calls: list[Call]) -> list[Outcome]:
+        """Decide a batch; again, if another server got in its way."""
+        for _ in range(TRIES - 1):
+            with suppress(Conflict):
+                return self._try(calls)
+        return self._try(calls)
+
+    def _try(self, calls: list[Call]) -> list[Outcome]:
         batch_id = self._batch_id()
         outcomes: list[Outcome] = []
         try:
             with self._store.transaction() as tx:
                 outcomes = self._use_case.decide(tx, calls, self._timekeeper.begin(tx, batch_id))
-        except CommitUnknown:
+        except CommitUnknown as error:
             if not self._store.was_committed(batch_id):
-                return self._transact(calls)
+                raise Conflict("the commit got lost, and did not happen") from error
         return outcomes
 
     def _batch_id(self) -> str:

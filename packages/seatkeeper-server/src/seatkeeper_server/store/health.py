@@ -10,6 +10,7 @@ import apsw
 
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store import migrations
+from seatkeeper_server.store.migrations import Phase
 from seatkeeper_server.store.sqlite import SqliteStore, _done
 
 _FULL = 2  # `PRAGMA synchronous`: 0 off, 1 normal, 2 full, 3 extra
@@ -35,6 +36,7 @@ def is_behind(store: SqliteStore) -> bool:
     """Tell whether a database lacks steps of the schema; one that has none yet does not: nobody can be at work in it.
 
     Raises:
+        SchemaTooNew: it was written by newer code.
         StorageUnavailable: it can't be read at all.
     """
     with store._told():
@@ -42,7 +44,7 @@ def is_behind(store: SqliteStore) -> bool:
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone():
             return False
         done = _done(connection)
-        return bool(done) and not done >= set(migrations.steps("sqlite"))
+        return bool(done) and bool(store._missing(connection, Phase.PRE))
 
 
 def examine(path: Path) -> Health:

@@ -6,7 +6,7 @@ Nobody but the owner can read its files, whatever directory they lie in.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,9 +15,9 @@ from typing import Any
 
 import apsw
 
-from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
+from seatkeeper_server.service.ports import PoolKey, StorageFull, StorageUnavailable
 from seatkeeper_server.store import migrations, queries
-from seatkeeper_server.store.migrations import SchemaTooNew
+from seatkeeper_server.store.migrations import Phase, SchemaTooNew, Step
 from seatkeeper_server.store.rows import Row, micros
 from seatkeeper_server.store.transaction import SqlTransaction
 
@@ -49,6 +49,13 @@ class SqliteTransaction(SqlTransaction):
         """Write rows by one prepared statement: without a network between, that is half the work of taking JSON apart."""
         if values:
             self._connection.executemany(self._sql[name], values)
+
+    def lock(self, pools: Collection[PoolKey], activations: Collection[tuple[str, str]]) -> timedelta:
+        """Nothing is left to be locked: nobody else writes."""
+        return timedelta(0)
+
+    def lock_chains(self, chains: Collection[PoolKey]) -> None:
+        """Nothing is left to be locked: nobody else writes."""
 
 
 class SqliteStore:
@@ -86,33 +93,45 @@ class SqliteStore:
             return any(row[0] == batch_id for row in tx.query("last_batch"))
 
     def migrate(self, now: datetime) -> None:
-        """Bring a new or older database to this code's schema; each step is a transaction of its own.
+        """Bring a new or older database to this code's schema, as far as older code can go on beside it.
+
+        Each step is a transaction of its own.
 
         Raises:
             SchemaTooNew: the database was written by newer code.
         """
-        steps = migrations.steps("sqlite")
+        self._apply(Phase.PRE, now)
+
+    def finish_migration(self, now: datetime) -> None:
+        """Take away what only older code needed. No older server or verb may work with this database any more.
+
+        Raises:
+            SchemaTooNew: the database was written by newer code.
+        """
+        self._apply(Phase.POST, now)
+
+    def _apply(self, phase: Phase, now: datetime) -> None:
         with self._lock, self._told():
             connection = self._connected()
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS migration (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL,"
                 " applied_at INTEGER NOT NULL) STRICT"
             )
-            done = _done(connection)
-            if done - set(steps):
-                raise SchemaTooNew(
-                    f"{self._path} has schema {max(done)}, this Seatkeeper knows {max(steps)}: upgrade this Seatkeeper"
-                )
-            for number in sorted(set(steps) - done):
-                name, script = steps[number]
-                noted = f"INSERT INTO migration VALUES ({number}, '{name}', {micros(now)})"  # noqa: S608  our own names
+            for step in self._missing(connection, phase):
+                noted = f"INSERT INTO migration VALUES ({step.number}, '{step.recorded}', {micros(now)})"  # noqa: S608  our own
                 try:
-                    connection.execute(f"BEGIN IMMEDIATE;\n{script};\n{noted};\nCOMMIT;")
+                    connection.execute(f"BEGIN IMMEDIATE;\n{step.script};\n{noted};\nCOMMIT;")
                 except apsw.SQLError:
                     self._roll_back(connection)
-                    if number not in _done(connection):
+                    if step.number not in _done(connection):
                         raise
                     # else a process that started at the same moment (`cloud & sell`) was faster
+
+    def _missing(self, connection: apsw.Connection, phase: Phase) -> list[Step]:
+        try:
+            return migrations.missing("sqlite", _done(connection), phase)
+        except SchemaTooNew as error:
+            raise SchemaTooNew(f"{self._path} has {error}") from error
 
     def found(self, database_id: str, now: datetime) -> tuple[str, int]:
         """Give this database's id and epoch, which a new one gets now."""
@@ -190,6 +209,6 @@ def _keep_private(path: Path) -> None:
             file.chmod(0o600)
 
 
-def _done(connection: apsw.Connection) -> set[int]:
+def _done(connection: apsw.Connection) -> dict[int, str]:
     """Give the steps of the schema that were applied."""
-    return {row[0] for row in connection.execute("SELECT number FROM migration")}
+    return dict(connection.execute("SELECT number, name FROM migration"))
