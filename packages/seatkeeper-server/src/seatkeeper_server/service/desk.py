@@ -12,8 +12,10 @@ import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import perf_counter
@@ -59,16 +61,18 @@ class KeepsTime(Protocol):
         ...
 
 
+Result = Outcome | Exception
+
+
 @dataclass(slots=True)
 class _Waiting:
     """A call, and where its answer goes."""
 
     call: Call
     loop: asyncio.AbstractEventLoop
-    answer: "asyncio.Future[Outcome]"
+    on_result: Callable[[Result], None]
 
 
-_Result = Outcome | BaseException
 _STOP: list[_Waiting] = []  # told apart by identity
 
 
@@ -129,18 +133,26 @@ class Desk:
             Closed: the desk has stopped; nothing was done.
             StorageFull, StorageUnavailable: nothing was recorded.
         """
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.submit(call, partial(_settle, answer))
+        return await answer
+
+    def submit(self, call: Call, on_result: Callable[[Result], None]) -> None:
+        """Have a call decided; `on_result` is told the outcome, or why there is none, on the event loop that runs now.
+
+        It is told once, and later: never before this returns. What it raises is logged and harms nobody else. The errors
+        are those of `ask`; the first two are raised here.
+        """
         if self._closed:
             raise Closed
         if self.waiting >= (self._max_waiting * RESERVE if isinstance(call, HeldCall) else self._max_waiting):
             raise Overloaded
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(call, loop, loop.create_future())
         self._asked += 1
         if (arrived := self._arrived.get(loop)) is None:
             arrived = self._arrived[loop] = []
             loop.call_soon(self._hand_over, loop)
-        arrived.append(waiting)
-        return await waiting.answer
+        arrived.append(_Waiting(call, loop, on_result))
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand the calls that one turn of the loop brought to the desk together.
@@ -189,13 +201,14 @@ class Desk:
         started = perf_counter()
         results = self._results([waiting.call for waiting in batch])
         self._on_batch(len(batch), perf_counter() - started)
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcome], _Result]]] = defaultdict(list)
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Callable[[Result], None], Result]]] = defaultdict(list)
         for waiting, result in zip(batch, results, strict=True):
-            by_loop[waiting.loop].append((waiting.answer, result))
+            by_loop[waiting.loop].append((waiting.on_result, result))
         for loop, answers in by_loop.items():
-            loop.call_soon_threadsafe(_deliver, answers)
+            with suppress(RuntimeError):  # the loop has ended, and with it everybody who could have been told
+                loop.call_soon_threadsafe(_deliver, answers)
 
-    def _results(self, calls: list[Call]) -> Sequence[_Result]:
+    def _results(self, calls: list[Call]) -> Sequence[Result]:
         try:
             return self._transact(calls)
         except (StorageFull, StorageUnavailable) as error:
@@ -228,11 +241,18 @@ class Desk:
             _log.exception("sweep failed")
 
 
-def _deliver(answers: list[tuple["asyncio.Future[Outcome]", _Result]]) -> None:
-    for future, result in answers:
-        if future.done():
-            continue  # the caller has gone away; what was decided stands
-        if isinstance(result, BaseException):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+def _deliver(answers: list[tuple[Callable[[Result], None], Result]]) -> None:
+    for on_result, result in answers:
+        try:
+            on_result(result)
+        except Exception:
+            _log.exception("an answer could not be given")
+
+
+def _settle(answer: "asyncio.Future[Outcome]", result: Result) -> None:
+    if answer.done():
+        return  # the caller has gone away; what was decided stands
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
