@@ -124,7 +124,8 @@ async def activate(front: Front, request: Request) -> Answer:
     code = code_of(ask)
     if code is None:
         return _unknown(front, request, "")
-    keys, code_hash = await front.tenants.keys_for_code(tenant_id, code)
+    tenants = front.tenants
+    keys, code_hash = tenants.at_hand_for_code(tenant_id, code) or await tenants.keys_for_code(tenant_id, code)
     call = ActivateCall(
         tenant_id=tenant_id,
         code_hash=code_hash,
