@@ -11,7 +11,7 @@ client that doesn't read nothing is read, so that at most one answer waits for i
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from math import inf
@@ -28,7 +28,7 @@ from seatkeeper.protocol.documents import MAX_BODY_BYTES
 from seatkeeper_server.apps import serving
 from seatkeeper_server.http import messages
 from seatkeeper_server.http.application import Application, Route
-from seatkeeper_server.http.messages import CLOSE, WANTED, Answer, BodyTooSlow, Header, Request
+from seatkeeper_server.http.messages import CLOSE, JSON, WANTED, Answer, BodyTooSlow, Header, Request
 
 _NOT_SIMPLE: Final = ""  # in place of a field's name: who sends this header is for uvicorn
 _NOTED: Final = {**WANTED, **dict.fromkeys((b"expect", b"transfer-encoding", b"upgrade"), _NOT_SIMPLE)}
@@ -205,7 +205,7 @@ class Door(asyncio.Protocol):
         if self._transport.is_closing():
             return
         keep_alive = self._keep_alive and not self._stopping
-        self._transport.write(b"".join(_written(answer, self._server.default_headers, keep_alive=keep_alive)))
+        self._transport.write(_written(answer, self._server.default_headers, keep_alive=keep_alive))
         self._answering, self._was_answered, self._since = False, True, self._loop.time()
         self._expect_request()
         if not keep_alive or CLOSE in answer.headers:
@@ -249,12 +249,16 @@ def _begun(status: int, *headers: Header) -> bytes:
     return b"".join([STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)])
 
 
-def _written(answer: Answer, default_headers: Iterable[Header], *, keep_alive: bool) -> Iterator[bytes]:
+def _written(answer: Answer, default_headers: Sequence[Header], *, keep_alive: bool) -> bytes:
     """Give the answer as it crosses the wire. Its headers are our own, so nobody can have smuggled a line end into one."""
-    yield _begun(answer.status, *default_headers)
-    for header in answer.headers:
-        yield b"%b: %b\r\n" % header
+    headers, body = answer.headers, answer.body
+    if headers and headers[0] is JSON:
+        lines = _begun(answer.status, *default_headers, JSON)
+        headers = headers[1:]
+    else:
+        lines = _begun(answer.status, *default_headers)
+    if headers:
+        lines += b"".join([b"%b: %b\r\n" % header for header in headers])
     if answer.status != HTTPStatus.NO_CONTENT:
-        yield b"content-length: %d\r\n" % len(answer.body)
-    yield b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
-    yield answer.body
+        lines += b"content-length: %d\r\n" % len(body)
+    return b"%b\r\n%b" % (lines if keep_alive else lines + b"connection: close\r\n", body)

@@ -45,10 +45,17 @@ from seatkeeper_server.http.identity import (
     key_of,
     tenant_of,
 )
-from seatkeeper_server.http.mapping import activation_state, denial_of, feature_answer, sentence_for, status_answer
+from seatkeeper_server.http.mapping import activation_state, feature_answer, status_answer
 from seatkeeper_server.http.messages import Answer, Header, Request, json_answer
 from seatkeeper_server.http.metrics import Metrics
-from seatkeeper_server.http.problems import ProblemError, problem_answer, read_document, reject_field, retry_after
+from seatkeeper_server.http.problems import (
+    ProblemError,
+    problem_answer,
+    read_document,
+    refusal_answer,
+    reject_field,
+    retry_after,
+)
 from seatkeeper_server.http.tenants import Tenants
 from seatkeeper_server.keys import Keyring, TenantKeys
 from seatkeeper_server.service.calls import (
@@ -403,8 +410,7 @@ def refusal(front: Front, refused: Refused) -> Answer:
     front.metrics.refused(refused.problem if told is None else told.rule)
     if told is None or told.rule == "nonce":
         return problem_answer(refused.problem)
-    denial = denial_of(told, told.contact or front.contact)
-    return problem_answer(refused.problem, sentence_for(refused.problem, told), denial=denial)
+    return refusal_answer(refused.problem, told, told.contact or front.contact)
 
 
 def _not_served(front: Front, outcome: Outcome) -> Answer:
