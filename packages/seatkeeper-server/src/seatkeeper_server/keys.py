@@ -21,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Final
 
@@ -51,6 +52,7 @@ __all__ = [
 CERTIFICATE_LASTS: Final = timedelta(days=365)
 EARLIER_BY: Final = timedelta(days=1)  # a certificate is valid from before it was made: two clocks of one house may differ
 RELOAD_AFTER: Final = 60.0  # seconds; how soon a key renewed by another process is used here
+CODES_AT_HAND: Final = 256  # codes per tenant whose hash is remembered: a customer's programs all show the same one
 UNKNOWN_FOR: Final = 1.0  # seconds in which an unknown tenant is not looked up again
 MAX_UNKNOWN: Final = 4096  # unknown tenants remembered; the oldest is forgotten first
 
@@ -203,7 +205,8 @@ class TenantKeys:
         self._token_macs = tuple(
             _mac(seal.open(row.sealed, row.context), _TOKEN_DOMAIN) for row in usable if row.purpose == ACCESS_TOKEN
         )
-        self._code_mac = _mac(next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE), _CODE_DOMAIN)
+        code_mac = _mac(next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE), _CODE_DOMAIN)
+        self._code_hash = lru_cache(CODES_AT_HAND)(partial(code_hash, code_mac))
         self._signing_key = Ed25519PrivateKey.from_private_bytes(seal.open(signing[0].sealed, signing[0].context))
         self._known = {row.kid: envelopes.read_public_key(row.public_key or "") for row in signing}
         self._certified_until = _read_certificate(envelopes.peek(self.certificate)).exp
@@ -213,7 +216,7 @@ class TenantKeys:
 
     def code_hash(self, code: str) -> str:
         """Give what an activation code is looked up by, however it was typed."""
-        return code_hash(self._code_mac, code)
+        return self._code_hash(code)
 
     def access_token(self, activation_id: str, generation: int) -> str:
         """Give the token that proves to be this life of this seat: `activationId.generation.HMAC`, opaque to clients."""

@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from time import perf_counter
 from typing import Final
@@ -26,13 +27,15 @@ from seatkeeper_server.apps import desk_wire as wire
 from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
 from seatkeeper_server.apps.serving import log_to_stderr
 from seatkeeper_server.service.calls import Call, Outcome
-from seatkeeper_server.service.desk import MAX_WAITING, Closed, Overloaded, Registrar, Trays, deliver, has_room
+from seatkeeper_server.service.desk import MAX_WAITING, Closed, Overloaded, Registrar, Result, Trays, deliver, has_room, settle
 from seatkeeper_server.service.ports import StorageUnavailable
 
 CHUNK: Final = 256 * 1024  # bytes read at once
 ENDS_WITHIN: Final = 30.0  # seconds for what waits to be answered when the server stops
 STARTS_WITHIN: Final = 30.0  # seconds
 AGAIN_AFTER: Final = 1.0  # seconds until the next try, if it does not come up
+
+OnResult = Callable[[Result], None]
 
 log = structlog.get_logger("seatkeeper.desk")
 
@@ -54,7 +57,7 @@ class RemoteDesk:
         self._max_waiting = max_waiting
         self._on_batch = on_batch
         self._numbers = count()
-        self._answers: dict[int, asyncio.Future[Outcome]] = {}
+        self._answers: dict[int, OnResult] = {}
         self._arrived: list[wire.Numbered] = []
         self._unsent: deque[bytes] = deque()
         self._frames = wire.Frames()
@@ -110,15 +113,23 @@ class RemoteDesk:
         """The process that decides now."""
         return None if self._process is None else self._process.pid
 
-    def ask(self, call: Call) -> "asyncio.Future[Outcome]":
-        """Have a call decided; the outcome, once awaited, is durable.
-
-        It fails with StorageFull or StorageUnavailable if nothing was recorded, or nothing is known of that.
+    async def ask(self, call: Call) -> Outcome:
+        """Have a call decided; the outcome is durable when it is given.
 
         Raises:
             Overloaded: too many calls wait; nothing was done.
             Closed: the desk has stopped; nothing was done.
-            StorageUnavailable: the process has died and is being started again; nothing was done.
+            StorageFull, StorageUnavailable: nothing was recorded, or nothing is known of that.
+        """
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.submit(call, partial(settle, answer))
+        return await answer
+
+    def submit(self, call: Call, on_result: OnResult) -> None:
+        """Have a call decided; `on_result` is told the outcome, or why there is none, on the event loop that runs now.
+
+        It is told once, and later: never before this returns. The errors are those of `ask`; all but StorageFull may be
+        raised here, and then nothing was done.
         """
         if self._closed:
             raise Closed
@@ -130,10 +141,8 @@ class RemoteDesk:
         if not self._arrived:
             loop.call_soon(self._hand_over)
         number = next(self._numbers)
-        answer: asyncio.Future[Outcome] = loop.create_future()
-        self._answers[number] = answer
+        self._answers[number] = on_result
         self._arrived.append((number, call))
-        return answer
 
     # --- the loop --------------------------------------------------------------------------------------------------
 

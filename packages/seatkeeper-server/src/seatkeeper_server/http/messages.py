@@ -28,7 +28,7 @@ Header = tuple[bytes, bytes]
 
 encode = json.Encoder().encode
 
-_WANTED: Final = {
+WANTED: Final = {  # the headers that a request keeps, by name, and as what
     b"n-tenantid": "tenant_id",
     b"n-nonce": "nonce",
     b"authorization": "authorization",
@@ -93,7 +93,7 @@ def request_of(scope: Scope) -> Request:
     client = scope.get("client")
     request = Request(scope["method"], scope["path"], scope["query_string"], client[0] if client else None)
     for name, value in scope["headers"]:
-        if (wanted := _WANTED.get(name)) is not None:
+        if (wanted := WANTED.get(name)) is not None:
             setattr(request, wanted, value.decode("latin-1"))
     return request
 

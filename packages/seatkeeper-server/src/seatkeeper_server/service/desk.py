@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import perf_counter
@@ -155,11 +156,11 @@ class Registrar:
 
 @dataclass(slots=True)
 class _Waiting:
-    """A call, and where its answer goes."""
+    """A call, and who is told what becomes of it, on which event loop."""
 
     call: Call
     loop: asyncio.AbstractEventLoop
-    answer: "asyncio.Future[Outcome]"
+    on_result: Callable[[Result], None]
 
 
 _STOP: list[_Waiting] = []  # told apart by identity
@@ -207,26 +208,34 @@ class Desk:
         """How many calls wait."""
         return self._asked - self._taken
 
-    def ask(self, call: Call) -> "asyncio.Future[Outcome]":
-        """Have a call decided; the outcome, once awaited, is durable. It fails with StorageFull or StorageUnavailable if
-        nothing was recorded.
+    async def ask(self, call: Call) -> Outcome:
+        """Have a call decided; the outcome is durable when it is given.
 
         Raises:
             Overloaded: too many calls wait; nothing was done.
             Closed: the desk has stopped; nothing was done.
+            StorageFull, StorageUnavailable: nothing was recorded.
+        """
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.submit(call, partial(settle, answer))
+        return await answer
+
+    def submit(self, call: Call, on_result: Callable[[Result], None]) -> None:
+        """Have a call decided; `on_result` is told the outcome, or why there is none, on the event loop that runs now.
+
+        It is told once, and later: never before this returns. What it raises is logged and harms nobody else. The errors
+        are those of `ask`; the first two are raised here.
         """
         if self._closed:
             raise Closed
         if not has_room(call, self.waiting, self._max_waiting):
             raise Overloaded
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(call, loop, loop.create_future())
         self._asked += 1
         if (arrived := self._arrived.get(loop)) is None:
             arrived = self._arrived[loop] = []
             loop.call_soon(self._hand_over, loop)
-        arrived.append(waiting)
-        return waiting.answer
+        arrived.append(_Waiting(call, loop, on_result))
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand the calls that one turn of the loop brought to the desk together.
@@ -272,19 +281,28 @@ class Desk:
         started = perf_counter()
         results = self._registrar.serve([waiting.call for waiting in batch])
         self._on_batch(len(batch), perf_counter() - started)
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcome], Result]]] = defaultdict(list)
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Callable[[Result], None], Result]]] = defaultdict(list)
         for waiting, result in zip(batch, results, strict=True):
-            by_loop[waiting.loop].append((waiting.answer, result))
+            by_loop[waiting.loop].append((waiting.on_result, result))
         for loop, answers in by_loop.items():
-            loop.call_soon_threadsafe(deliver, answers)
+            with suppress(RuntimeError):  # the loop has ended, and with it everybody who could have been told
+                loop.call_soon_threadsafe(deliver, answers)
 
 
-def deliver(answers: Sequence[tuple["asyncio.Future[Outcome]", Result]]) -> None:
+def deliver(answers: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
     """Hand out answers, in the loop that waits for them."""
-    for future, result in answers:
-        if future.done():
-            continue  # the caller has gone away; what was decided stands
-        if isinstance(result, BaseException):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+    for on_result, result in answers:
+        try:
+            on_result(result)
+        except Exception:
+            _log.exception("an answer could not be given")
+
+
+def settle(answer: "asyncio.Future[Outcome]", result: Result) -> None:
+    """Give a future its outcome, or its error."""
+    if answer.done():
+        return  # the caller has gone away; what was decided stands
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)

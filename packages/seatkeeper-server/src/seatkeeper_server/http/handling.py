@@ -1,0 +1,98 @@
+"""Takes a handler to its answer by hand, without a task and, where it asks the desk, without a future.
+
+A handler is an ordinary coroutine. It may await `decided`, which asks the desk, and futures (so `asyncio.to_thread` too). What
+needs to know the task it runs in, such as `asyncio.timeout`, is not for handlers: there is none. One way of running them
+serves every road to them, so that there is nothing to keep alike.
+
+>>> async def handler(desk, call):
+...     return await decided(desk, call)
+>>> class Desk:
+...     def submit(self, call, on_result):
+...         on_result(call.upper())
+>>> handle(handler(Desk(), "a call"), print)
+A CALL
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any, Protocol, TypeVar
+
+from seatkeeper_server.service.calls import Call, Outcome
+
+Result = TypeVar("Result")
+
+OnResult = Callable[[Outcome | Exception], None]
+Wanted = tuple[Callable[[Call, OnResult], None], Call] | asyncio.Future[Any]
+Handled = Coroutine[Wanted, Any, Result]
+
+
+class Decides(Protocol):
+    """The desk, as a handler sees it."""
+
+    def submit(self, call: Call, on_result: OnResult) -> None:
+        """Have a call decided and, where it changes anything, recorded durably; later, tell the outcome or an error.
+
+        Raises:
+            Overloaded, Closed: it was not taken.
+        """
+        ...
+
+
+@coroutine
+def decided(desk: Decides, call: Call) -> Generator[Wanted, Outcome, Outcome]:
+    """Have the desk decide a call.
+
+    Raises:
+        Overloaded, Closed, StorageFull: nothing was recorded.
+        StorageUnavailable: nothing was acknowledged.
+    """
+    return (yield desk.submit, call)
+
+
+def handle(handler: Handled[Result], on_end: Callable[[Result | Exception], None]) -> None:
+    """Run a handler; `on_end` is told its result, or what it raised, at once or when what it waited for is there."""
+    _Handling(handler, on_end).go_on(None)
+
+
+class _Handling:
+    """A handler that has begun."""
+
+    __slots__ = ("_handler", "_on_end")
+
+    def __init__(self, handler: Handled[Any], on_end: Callable[[Any], None]) -> None:
+        self._handler = handler
+        self._on_end = on_end
+
+    def go_on(self, result: Any) -> None:
+        """Give the handler what it waited for."""
+        while True:
+            try:
+                wanted = self._handler.throw(result) if isinstance(result, Exception) else self._handler.send(result)
+            except StopIteration as end:
+                result = end.value
+                break
+            except Exception as error:
+                result = error
+                break
+            try:
+                self._wait_for(wanted)
+            except Exception as error:
+                result = error
+            else:
+                return
+        self._on_end(result)
+
+    def _wait_for(self, wanted: Wanted) -> None:
+        if isinstance(wanted, tuple):
+            submit, call = wanted
+            submit(call, self.go_on)
+        else:
+            wanted.add_done_callback(self._go_on_after)
+
+    def _go_on_after(self, future: asyncio.Future[Any]) -> None:
+        try:
+            result = future.result()
+        except (Exception, asyncio.CancelledError) as error:
+            result = error if isinstance(error, Exception) else RuntimeError("what was waited for was cancelled")
+        self.go_on(result)
