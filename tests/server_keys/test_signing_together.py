@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Thread
@@ -13,9 +14,11 @@ from seatkeeper.protocol import envelopes, tree
 from seatkeeper.protocol.envelopes import read_public_key, unb64url
 from seatkeeper.protocol.trust import Expected, Trust, read_unverified_lease
 from seatkeeper_server.keys import MOST_TOGETHER, RELOAD_AFTER, TenantKeys
-from seatkeeper_server.service.calls import Served
+from seatkeeper_server.service.calls import Served, Verb
+from seatkeeper_server.store.sqlite import SqliteStore
 from tests.server_http.front import CLIENT_NONCE, ENTITLEMENT, PRODUCT, TENANT, a_holding, served
 from tests.server_keys.test_tenant_keys import KEYS, OTHERS_KEYS, OTHERS_ROWS, ROWS, SEAL, a_keyring, renewed
+from tests.support.house import activate, held, make_house
 
 OTHER = "t_other"
 
@@ -224,6 +227,24 @@ def test_the_root_signs_no_tree():
     forged = tree.sign_batch([payload, payload], kid=row.kid, key=root)
 
     assert [a_keyring().recognise(TENANT, lease) for lease in forged] == [None, None]
+
+
+def test_a_lease_in_a_tree_proves_that_the_database_was_set_back(tmp_path):
+    """Shown by a program whose seat the database has forgotten, it counts, as one that was signed alone (rule 8)."""
+    with closing(SqliteStore(tmp_path / "seatkeeper.db")) as store:
+        house, keyring = make_house(store), a_keyring()
+        house.leasing = replace(house.leasing, signer=keyring)
+        seats = [house.one(activate(name)) for name in ("a", "b")]
+        lease, _ = together(*(asking(keyring, seat) for seat in seats))
+        for table in ("holding", "holder", "fact"):
+            house.rows(f"DELETE FROM {table}")
+        house.rows("UPDATE pool_right SET used = 0")
+        house.rows("UPDATE pool SET sequence = 0, holders = 0, facts = 0")
+
+        back = house.one(held(Verb.REFRESH, seats[0], last_lease=lease))
+
+        assert size_of(lease) == 2
+        assert (back.who.seat_id, house.used(), house.facts()) == ("a", 1, ["Restored"])
 
 
 @pytest.mark.parametrize("count", [1, 2])
