@@ -22,6 +22,7 @@ from msgspec import json
 from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import (
     MAX_AMOUNT,
+    TREE,
     ActivateAnswer,
     ActivateRequest,
     ActivationEntitlement,
@@ -149,7 +150,7 @@ async def activate(front: Front, request: Request) -> Answer:
     )
     match await decided(front.desk, call):
         case Served() as served:
-            return _activated(front, served, ask.client_nonce)
+            return await _activated(front, served, ask)
         case Refused("credentials.unknown"):
             return _unknown(front, request, call.code_hint)
         case Refused() as refused:
@@ -158,12 +159,12 @@ async def activate(front: Front, request: Request) -> Answer:
             return _unexpected(other)
 
 
-def _activated(front: Front, served: Served, client_nonce: str | None) -> Answer:
+async def _activated(front: Front, served: Served, ask: ActivateRequest) -> Answer:
     tenant_id, holding = served.entitlement.tenant_id, served.holding
     answer = ActivateAnswer(
         access_token=_keys(front, tenant_id).access_token(holding.activation_id, holding.generation),
         activation=activation_state(served),
-        lease=front.keyring.sign(served, client_nonce),
+        lease=await _lease(front, served, ask),
         certificate=front.keyring.certificate(tenant_id),
     )
     return json_answer(201 if served.new_place else 200, answer, _nonce(served.nonce))
@@ -272,7 +273,7 @@ async def refresh(front: Front, request: Request) -> Answer:
     answer = RefreshAnswer(
         access_token=keys.access_token(outcome.holding.activation_id, outcome.holding.generation),
         activation=activation_state(outcome),
-        lease=front.keyring.sign(outcome, ask.client_nonce),
+        lease=await _lease(front, outcome, ask),
         # Who shows a lease of the present key knows its certificate. Others may not: the key was changed, or they keep none.
         certificate=None if keys.signed_by_current(ask.last_lease) else keys.certificate,
     )
@@ -331,7 +332,7 @@ async def _feature_call(front: Front, request: Request, verb: Verb) -> Answer:
     tally = outcome.pool.tallies.get(ask.key)
     if tally is None:
         raise ProblemError("feature.unknown")
-    lease = front.keyring.sign(outcome, ask.client_nonce)
+    lease = await _lease(front, outcome, ask)
     return json_answer(200, feature_answer(outcome, ask.key, tally, lease, keys.certificate), *_next_nonce(request, outcome))
 
 
@@ -419,6 +420,13 @@ def _not_served(front: Front, outcome: Outcome) -> Answer:
 
 def _unexpected(outcome: Outcome) -> NoReturn:
     raise TypeError(f"the desk answered with a {type(outcome).__name__} where that makes no sense")
+
+
+async def _lease(front: Front, served: Served, ask: ActivateRequest | RefreshRequest | FeatureRequest) -> str:
+    """Sign the lease of a served call; for a program that reads leases in trees, together with what is answered meanwhile."""
+    if ask.client_nonce is None or TREE not in ask.lease_types:
+        return front.keyring.sign(served, ask.client_nonce)
+    return await front.keyring.sign_together(served, ask.client_nonce)
 
 
 def _keys(front: Front, tenant_id: str) -> TenantKeys:
