@@ -1,6 +1,7 @@
 """Which type of lease an answer carries: one signed alone, unless the program says that it reads others too."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -30,17 +31,18 @@ class Desk:
 
     def __init__(self, count: int) -> None:
         self._missing = count
-        self._answers: list[asyncio.Future[Outcome]] = []
+        self._answers: list[Callable[[Outcome | Exception], None]] = []
 
-    async def ask(self, call: Call) -> Outcome:
+    def submit(self, call: Call, on_result: Callable[[Outcome | Exception], None]) -> None:
         """Wait for the others."""
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._answers.append(answer)
+        self._answers.append(on_result)
         self._missing -= 1
         if self._missing == 0:
-            for each in self._answers:
-                each.set_result(served())
-        return await answer
+            asyncio.get_running_loop().call_soon(self._answer)
+
+    def _answer(self) -> None:
+        for each in self._answers:
+            each(served())
 
 
 def leases(*calls: tuple[str, str, dict[str, Any]]) -> list[str]:

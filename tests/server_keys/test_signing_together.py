@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Awaitable
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Thread
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from seatkeeper.protocol import envelopes, tree
 from seatkeeper.protocol.envelopes import read_public_key, unb64url
@@ -233,7 +233,7 @@ def test_a_lease_in_a_tree_proves_that_the_database_was_set_back(tmp_path):
     """Shown by a program whose seat the database has forgotten, it counts, as one that was signed alone (rule 8)."""
     with closing(SqliteStore(tmp_path / "seatkeeper.db")) as store:
         house, keyring = make_house(store), a_keyring()
-        house.leasing = replace(house.leasing, signer=keyring)
+        house.leasing.signer = keyring
         seats = [house.one(activate(name)) for name in ("a", "b")]
         lease, _ = together(*(asking(keyring, seat) for seat in seats))
         for table in ("holding", "holder", "fact"):
