@@ -124,7 +124,8 @@ class House:
 
     def rows(self, sql: str) -> list[tuple]:
         with self.store.transaction() as tx:
-            return list(raw(tx)(sql).fetchall())
+            found = raw(tx)(sql)
+            return list(found.fetchall()) if found.description else []
 
     def used(self, key: str = SEAT) -> int:
         return self.rows(f"SELECT used FROM pool_right WHERE key = '{key}'")[0][0]

@@ -11,9 +11,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -72,19 +72,45 @@ class Cluster:
             done = connection.execute(statement)
             return done.fetchall() if done.description else []
 
-    def database(self, template: str = "template0") -> str:
-        """Make a database; how to connect to it."""
-        name = f"t{os.getpid()}_{next(_numbers)}"
-        self.admin(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        return self.uri(name)
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Make a database of its own for a test, without a schema; how to connect to it."""
+        name = f"own_{next(_numbers)}"
+        self.admin(f"CREATE DATABASE {name}")
+        yield self.uri(name)
+        self.admin(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def drop(self, uri: str) -> None:
-        """Forget a database, whoever is connected to it."""
-        name = psycopg.conninfo.conninfo_to_dict(uri)["dbname"]
-        self.admin(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    @contextmanager
+    def lent(self) -> Iterator[str]:
+        """Lend a database with the schema and nothing in it, one test after the other; how to connect to it."""
+        if not self.admin("SELECT 1 FROM pg_database WHERE datname = 'lent'"):
+            self.admin("CREATE DATABASE lent")
+            with closing(PostgresStore(self.uri("lent"))) as store:
+                store.migrate(datetime.now(UTC))
+        yield self.uri("lent")
+        with psycopg.connect(self.uri("lent"), autocommit=True) as connection:
+            of_others = "pid <> pg_backend_pid() AND datname = 'lent'"
+            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {of_others}")
+            named = "relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'migration'"
+            tables = [row[0] for row in connection.execute(f"SELECT relname FROM pg_class WHERE {named}")]
+            emptied = "; ".join(f"DELETE FROM {table}" for table in tables)
+            connection.execute(f"SET session_replication_role = replica; {emptied}")  # in any order
 
 
 _numbers = count(1)
+
+
+class Clusters:
+    """The PostgreSQL servers of a test run, each started when it is first wanted."""
+
+    def __init__(self, opened: ExitStack) -> None:
+        self._opened = opened
+        self._running: dict[str, Cluster] = {}
+
+    def __getitem__(self, name: str) -> Cluster:
+        if name not in self._running:
+            self._running[name] = self._opened.enter_context(running(servers()[name]))
+        return self._running[name]
 
 
 class HandTimedStore(PostgresStore):

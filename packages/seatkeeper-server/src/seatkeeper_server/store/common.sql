@@ -3,8 +3,9 @@
 -- history: What this database is.
 SELECT database_id, epoch FROM history;
 
--- found_history: Say what this new database is.
-INSERT INTO history (one, database_id, epoch, created_at) VALUES (1, :database_id, :epoch, :created_at);
+-- found_history: Say what this new database is, unless somebody else just did.
+INSERT INTO history (one, database_id, epoch, created_at) VALUES (1, :database_id, :epoch, :created_at)
+ON CONFLICT (one) DO NOTHING;
 
 -- due: The places of a pool that time has ended, oldest first.
 SELECT activation_id, past, generation, holder, state, occupies, rights, activated_at, refreshed_at, expires_at, free_at,

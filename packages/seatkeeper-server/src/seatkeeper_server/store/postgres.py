@@ -10,16 +10,19 @@ So transactions never wait for each other in a circle.
 """
 
 import re
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from selectors import EVENT_READ, DefaultSelector
 from threading import Lock
 from typing import Any
 
 import psycopg
 from psycopg import Connection, errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
 
 from seatkeeper_server.domain.timekeeping import Alive
 from seatkeeper_server.service.ports import (
@@ -36,6 +39,7 @@ from seatkeeper_server.store.transaction import SqlTransaction
 
 SQL_FILES = ("postgres.sql", *queries.COMMON)
 NOTHING = timedelta(0)
+PATIENCE = timedelta(seconds=20)
 MOST_IDLE = 4  # connections that are kept open for the next transaction
 LOST_WITHIN: Mapping[str, str | int] = {  # how soon a host that doesn't answer any more is given up
     "connect_timeout": 5,
@@ -63,11 +67,11 @@ class PostgresTransaction(SqlTransaction):
 
     def query(self, name: str, /, **parameters: Any) -> list[Row]:  # any value the schema's column takes
         """Give the rows of a named query."""
-        return list(self._connection.execute(self._sql[name], parameters).fetchall())
+        return list(self._connection.execute(self._sql[name], _sent(parameters)).fetchall())
 
     def execute(self, name: str, /, **parameters: Any) -> int:  # any value the schema's column takes
         """Run a named statement; the number of rows it changed."""
-        return self._connection.execute(self._sql[name], parameters).rowcount
+        return self._connection.execute(self._sql[name], _sent(parameters)).rowcount
 
     def clock(self) -> datetime | None:
         """Give the time this transaction began by the database's own clock."""
@@ -174,13 +178,15 @@ class PostgresStore:
 
     `conninfo` is a URI or a connection string, as libpq takes it; of several hosts the one that can be written to is found.
     With `prepare` statements are prepared by the server once per connection. That saves a third of its work and needs
-    connections that stay the same, or a PgBouncer of 1.21 or newer with `max_prepared_statements`.
+    connections that stay the same, or a PgBouncer of 1.21 or newer with `max_prepared_statements`. `patience` is how long a
+    commit is waited for: longer than the standby ever takes.
     """
 
-    def __init__(self, conninfo: str, *, prepare: bool = True) -> None:
+    def __init__(self, conninfo: str, *, prepare: bool = True, patience: timedelta = PATIENCE) -> None:
         self._conninfo = _completed(conninfo)
         self._name = _public_name(conninfo)
         self._prepare = prepare
+        self._patience = patience
         self._sql = _statements()
         self._lock = Lock()
         self._idle: list[_Connection] = []
@@ -314,7 +320,7 @@ class PostgresStore:
             raise
 
     def _begin(self, connection: _Connection, how: str) -> Row:
-        cursor = connection.execute(self._sql[how])
+        cursor = connection.execute(self._sql[how], prepare=False)
         while cursor.nextset():
             pass
         row = cursor.fetchone()
@@ -362,7 +368,7 @@ class PostgresStore:
 
         Raises:
             StorageUnavailable: it was rolled back.
-            CommitUnknown: the connection broke, or the server gave up waiting for the standby.
+            CommitUnknown: the connection broke, or there is no answer, or the server gave up waiting for the standby.
         """
         warnings: list[str] = []
 
@@ -372,17 +378,19 @@ class PostgresStore:
 
         connection.add_notice_handler(warned)
         try:
-            done = connection.execute("COMMIT")
-        except psycopg.Error as error:
-            if connection.closed:
-                raise CommitUnknown(f"{self._name}: the connection was lost during commit: {error}") from error
-            with self._told():
-                raise
+            done = _committed(connection.pgconn, self._patience.total_seconds())
+        except psycopg.OperationalError as error:
+            raise CommitUnknown(f"{self._name}: {error}") from error
         finally:
             connection.remove_notice_handler(warned)
+        if done.status == ExecStatus.FATAL_ERROR:
+            if connection.closed:
+                raise CommitUnknown(f"{self._name}: the connection was lost during commit")
+            with self._told():
+                raise errors.error_from_result(done)
         if warnings:
             raise CommitUnknown(f"{self._name}: {warnings[0]}")
-        if done.statusmessage != "COMMIT":
+        if done.command_status != b"COMMIT":
             raise StorageUnavailable(f"{self._name}: a statement of the transaction had failed, so it was rolled back")
 
     @contextmanager
@@ -400,9 +408,46 @@ class PostgresStore:
             raise StorageUnavailable(f"{self._name}: {error}") from error
 
 
+def _sent(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Give parameters as they can be sent. PostgreSQL knows no character 0: it is kept as U+FFFD, and looked for as that."""
+    for name in ("asked", "rows"):
+        text = parameters.get(name)
+        if text is not None and "\\u0000" in text:
+            parameters[name] = _NUL.sub(r"\1\\ufffd", text)
+    return parameters
+
+
+_NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
+
+
+def _committed(link: PGconn, patience: float) -> PGresult:
+    """Send COMMIT and give the answer.
+
+    No setting of the server's bounds how long it waits for the standby; so the driver's own way, which waits as long, isn't
+    gone here.
+
+    Raises:
+        psycopg.OperationalError: the connection broke, or there was no answer within so many seconds.
+    """
+    link.send_query(b"COMMIT")
+    deadline = time.monotonic() + patience
+    with DefaultSelector() as ready:
+        ready.register(link.socket, EVENT_READ)
+        while link.is_busy():
+            if not ready.select(max(0.0, deadline - time.monotonic())):
+                raise psycopg.OperationalError("no answer to COMMIT: does it wait for a standby that is away?")
+            link.consume_input()
+    found = None
+    while (result := link.get_result()) is not None:
+        found = found or result
+    if found is None:
+        raise psycopg.OperationalError("the connection was lost during commit")
+    return found
+
+
 def _roll_back(connection: _Connection) -> None:
     try:
-        connection.execute("ROLLBACK")
+        connection.execute("ROLLBACK", prepare=False)
     except psycopg.Error:
         connection.close()
 
