@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
@@ -44,7 +44,7 @@ class Machines:
         clock = HandClock(wall, boot)
         store = self.opened.enter_context(closing(PostgresStore(self.uri)))
         house = make_house(store) if not self.servers else self.servers[0]
-        server = House(store, clock, Timekeeper(clock), house.leasing, house.signer, house.entitlement_id)
+        server = replace(house, store=store, clock=clock, timekeeper=Timekeeper(clock))
         with store.transaction() as tx:
             server.timekeeper.start(tx)
         self.servers.append(server)
@@ -114,9 +114,7 @@ def test_servers_whose_clocks_differ_agree_on_the_databases_time(machines: Machi
     refreshed = other.one(held(Verb.REFRESH, seat))
 
     assert isinstance(refreshed, Served)
-    assert [abs(moment - now) < 5 * SECOND for moment in (seat.at, refreshed.at, one.clock.now(), other.clock.now())] == [
-        True
-    ] * 4
+    assert max(abs(moment - now) for moment in (seat.at, refreshed.at, one.clock.now(), other.clock.now())) < 5 * SECOND
     assert machines.alive() == (0, timedelta(0))
 
 
@@ -174,7 +172,7 @@ def test_time_goes_on_when_the_databases_clock_falls_behind(machines: Machines, 
     machines.pass_(3 * SECOND)
     later = [machines.beat(server) for server in two]
 
-    assert [timedelta(0) <= moment - before < SECOND for moment in after] == [True, True]
+    assert [abs(moment - before) < SECOND for moment in after] == [True, True]
     assert [abs(moment - before - 3 * SECOND) < SECOND for moment in later] == [True, True]
     assert [server.timekeeper.state for server in two] == [ClockState.SUSPECT] * 2
 
