@@ -125,7 +125,8 @@ class House:
     def rows(self, sql: str) -> list[tuple]:
         with self.store.transaction() as tx:
             found = raw(tx)(sql)
-            return list(found.fetchall()) if found.description else []
+            nothing = isinstance(tx, PostgresTransaction) and found.description is None
+            return [] if nothing else list(found.fetchall())
 
     def used(self, key: str = SEAT) -> int:
         return self.rows(f"SELECT used FROM pool_right WHERE key = '{key}'")[0][0]
