@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from seatkeeper_server.http.handling import decided, handle
+from seatkeeper_server.http.handling import Handling, decided
 from seatkeeper_server.service.desk import Overloaded
 from seatkeeper_server.service.ports import StorageFull
 from tests.server_http.front import Scripted
@@ -24,12 +24,20 @@ class Full:
         raise Overloaded
 
 
+class Told(Handling):
+    """Tells somebody."""
+
+    def __init__(self, handler, tell):
+        super().__init__(handler)
+        self.end = tell
+
+
 def ended(handler):
     """What became of a handler."""
 
     async def run():
         end = asyncio.get_running_loop().create_future()
-        handle(handler, end.set_result)
+        Told(handler, end.set_result).go_on()
         return await end
 
     return asyncio.run(run())
@@ -46,13 +54,13 @@ def test_the_desk_is_asked_as_often_as_one_likes(desk):
 
 
 def test_who_waits_for_nothing_ends_at_once():
-    """There is an end before `handle` returns, and no loop is needed."""
+    """There is an end before `go_on` returns, and no loop is needed."""
     ends = []
 
     async def handler():
         return "the end"
 
-    handle(handler(), ends.append)
+    Told(handler(), ends.append).go_on()
 
     assert ends == ["the end"]
 

@@ -55,6 +55,7 @@ __all__ = [
 CERTIFICATE_LASTS: Final = timedelta(days=365)
 EARLIER_BY: Final = timedelta(days=1)  # a certificate is valid from before it was made: two clocks of one house may differ
 RELOAD_AFTER: Final = 60.0  # seconds; how soon a key renewed by another process is used here
+TOKENS_AT_HAND: Final = 1024  # access tokens per tenant whose HMAC is remembered: as many as may be under way
 CODES_AT_HAND: Final = 256  # codes per tenant whose hash is remembered: a customer's programs all show the same one
 UNKNOWN_FOR: Final = 1.0  # seconds in which an unknown tenant is not looked up again
 MOST_TOGETHER: Final = 256  # leases under one signature: their paths have eight hashes, and more would save next to nothing
@@ -231,9 +232,11 @@ class TenantKeys:
         self.root_public_key = next(row.public_key or "" for row in usable if row.purpose == ROOT)
         self.certificate = signing[0].certificate
         self.certificates = tuple(row.certificate for row in signing if row.certificate is not None)
-        self._token_macs = tuple(
+        token_mac, *self._earlier_token_macs = [
             _mac(seal.open(row.sealed, row.context), _TOKEN_DOMAIN) for row in usable if row.purpose == ACCESS_TOKEN
-        )
+        ]
+        # An answer shows the token that its request has shown.
+        self._token_mac = lru_cache(TOKENS_AT_HAND)(partial(_token_mac, token_mac))
         code_mac = _mac(next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE), _CODE_DOMAIN)
         self._code_hash = lru_cache(CODES_AT_HAND)(partial(code_hash, code_mac))
         self._signing_key = Ed25519PrivateKey.from_private_bytes(seal.open(signing[0].sealed, signing[0].context))
@@ -253,14 +256,15 @@ class TenantKeys:
     def access_token(self, activation_id: str, generation: int) -> str:
         """Give the token that proves to be this life of this seat: `activationId.generation.HMAC`, opaque to clients."""
         body = f"{activation_id}.{generation}"
-        return f"{body}.{_token_mac(self._token_macs[0], body.encode())}"
+        return f"{body}.{self._token_mac(body)}"
 
     def read_token(self, text: str) -> TokenClaims | None:
         """Give what a token says, if one of our keys made it."""
         body, _, mac = text.rpartition(".")
-        raw, shown, genuine = body.encode(), mac.encode(), False
-        for keyed in self._token_macs:  # all of them, whichever fits: time must not tell
-            genuine |= hmac.compare_digest(_token_mac(keyed, raw).encode(), shown)
+        shown = mac.encode()
+        genuine = hmac.compare_digest(self._token_mac(body).encode(), shown)
+        for keyed in self._earlier_token_macs:  # all of them, whichever fits: time must not tell
+            genuine |= hmac.compare_digest(_token_mac(keyed, body).encode(), shown)
         if not genuine:
             return None
         activation_id, _, generation = body.rpartition(".")
@@ -319,8 +323,8 @@ def code_hash(keyed: hmac.HMAC, code: str) -> str:
     return _finished(keyed, codes.canonical(code).encode()).hex()
 
 
-def _token_mac(keyed: hmac.HMAC, body: bytes) -> str:
-    return b64url(_finished(keyed, body))
+def _token_mac(keyed: hmac.HMAC, body: str) -> str:
+    return b64url(_finished(keyed, body.encode()))
 
 
 def _mac(key: bytes, domain: bytes) -> hmac.HMAC:

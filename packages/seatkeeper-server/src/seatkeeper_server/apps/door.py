@@ -28,10 +28,11 @@ from seatkeeper.protocol.documents import MAX_BODY_BYTES
 from seatkeeper_server.apps import serving
 from seatkeeper_server.http import messages
 from seatkeeper_server.http.application import Application, Route
-from seatkeeper_server.http.messages import CLOSE, JSON, WANTED, Answer, BodyTooSlow, Header, Request
+from seatkeeper_server.http.messages import CLOSE, WANTED, Answer, BodyTooSlow, Header, Request
 
 _NOT_SIMPLE: Final = ""  # in place of a field's name: who sends this header is for uvicorn
 _NOTED: Final = {**WANTED, **dict.fromkeys((b"expect", b"transfer-encoding", b"upgrade"), _NOT_SIMPLE)}
+_NO_CONTENT: Final = int(HTTPStatus.NO_CONTENT)
 _MOST_DIGITS: Final = len(str(MAX_BODY_BYTES))  # of the length of a body that may be simple
 
 
@@ -252,13 +253,11 @@ def _begun(status: int, *headers: Header) -> bytes:
 def _written(answer: Answer, default_headers: Sequence[Header], *, keep_alive: bool) -> bytes:
     """Give the answer as it crosses the wire. Its headers are our own, so nobody can have smuggled a line end into one."""
     headers, body = answer.headers, answer.body
-    if headers and headers[0] is JSON:
-        lines = _begun(answer.status, *default_headers, JSON)
-        headers = headers[1:]
-    else:
-        lines = _begun(answer.status, *default_headers)
-    if headers:
-        lines += b"".join([b"%b: %b\r\n" % header for header in headers])
-    if answer.status != HTTPStatus.NO_CONTENT:
-        lines += b"content-length: %d\r\n" % len(body)
-    return b"%b\r\n%b" % (lines if keep_alive else lines + b"connection: close\r\n", body)
+    lines = _begun(answer.status, *default_headers, *headers[:1])  # the first says what the body is, as most others' does
+    if len(headers) > 1:
+        lines += b"".join([b"%b: %b\r\n" % header for header in headers[1:]])
+    if not keep_alive:
+        lines += b"connection: close\r\n"
+    if answer.status == _NO_CONTENT:
+        return lines + b"\r\n"
+    return b"%bcontent-length: %d\r\n\r\n%b" % (lines, len(body), body)

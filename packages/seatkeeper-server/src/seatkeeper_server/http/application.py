@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from seatkeeper_server.http import licensing
-from seatkeeper_server.http.handling import handle
+from seatkeeper_server.http.handling import Handling
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.licensing import Front, Handler
 from seatkeeper_server.http.messages import Answer, Disconnected, Receive, Request, Scope, Send, read_body, request_of
@@ -40,6 +40,9 @@ class Route:
     handler: Handler
     name: str
     takes_body: bool
+
+
+Reply = Callable[[Answer], None]
 
 
 class Application:
@@ -69,29 +72,21 @@ class Application:
         except Disconnected:
             return
         except Exception as error:
-            self._end(route, request, started, reply, error)
+            reply(self.end(route, request, started, error))
         else:
             self.begin(route, request, started, reply)
         await _send(await answer, send)
 
-    def begin(self, route: Route, request: Request, started: float, reply: Callable[[Answer], None]) -> None:
+    def begin(self, route: Route, request: Request, started: float, reply: Reply) -> None:
         """Have a request that has been read answered; `reply` is told, at once or later on this event loop.
 
         `started` is when that began, on `perf_counter`.
         """
-        handle(route.handler(request), partial(self._end, route, request, started, reply))
+        _Answering(self, route, request, started, reply).go_on()
 
-    def end(self, route: Route, request: Request, started: float, error: Exception) -> Answer:
-        """Give the answer to a request that could not be read, and count it."""
-        return self._counted(route, request, started, self._answer_to(error))
-
-    def _end(
-        self, route: Route, request: Request, started: float, reply: Callable[[Answer], None], result: Answer | Exception
-    ) -> None:
+    def end(self, route: Route, request: Request, started: float, result: Answer | Exception) -> Answer:
+        """Give the answer that a result, or an error, comes to, and count it."""
         answer = self._answer_to(result) if isinstance(result, Exception) else result
-        reply(self._counted(route, request, started, answer))
-
-    def _counted(self, route: Route, request: Request, started: float, answer: Answer) -> Answer:
         seconds = perf_counter() - started
         self._metrics.answered(route.name, answer.status, seconds)
         if self._access_log:
@@ -110,6 +105,20 @@ class Application:
         if isinstance(error, StorageFull | StorageUnavailable):
             self._health.storage_failed()
         return answer_to(error)
+
+
+class _Answering(Handling[Answer]):
+    """A request whose handler is at work."""
+
+    __slots__ = ("_app", "_reply", "_request", "_route", "_started")
+
+    def __init__(self, app: Application, route: Route, request: Request, started: float, reply: Reply) -> None:
+        super().__init__(route.handler(request))
+        self._app, self._route, self._request, self._started, self._reply = app, route, request, started, reply
+
+    def end(self, result: Answer | Exception) -> None:
+        """Give the answer."""
+        self._reply(self._app.end(self._route, self._request, self._started, result))
 
 
 def _settle(future: "asyncio.Future[Answer]", answer: Answer) -> None:

@@ -9,14 +9,17 @@ serves every road to them, so that there is nothing to keep alike.
 >>> class Desk:
 ...     def submit(self, call, on_result):
 ...         on_result(call.upper())
->>> handle(handler(Desk(), "a call"), print)
+>>> class Printed(Handling):
+...     def end(self, result):
+...         print(result)
+>>> Printed(handler(Desk(), "a call")).go_on()
 A CALL
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from seatkeeper_server.service.calls import Call, Outcome
 
@@ -50,49 +53,42 @@ def decided(desk: Decides, call: Call) -> Generator[Wanted, Outcome, Outcome]:
     return (yield desk.submit, call)
 
 
-def handle(handler: Handled[Result], on_end: Callable[[Result | Exception], None]) -> None:
-    """Run a handler; `on_end` is told its result, or what it raised, at once or when what it waited for is there."""
-    _Handling(handler, on_end).go_on(None)
+class Handling(Generic[Result]):
+    """A handler on its way to its end. What becomes of its result is a subclass's."""
 
+    __slots__ = ("_handler",)
 
-class _Handling:
-    """A handler that has begun."""
-
-    __slots__ = ("_handler", "_on_end")
-
-    def __init__(self, handler: Handled[Any], on_end: Callable[[Any], None]) -> None:
+    def __init__(self, handler: Handled[Result]) -> None:
         self._handler = handler
-        self._on_end = on_end
 
-    def go_on(self, result: Any) -> None:
-        """Give the handler what it waited for."""
+    def end(self, result: Result | Exception) -> None:
+        """Take the handler's result, or what it raised; at once, or when what it waited for is there."""
+        raise NotImplementedError
+
+    def go_on(self, result: Any = None) -> None:
+        """Begin, or give the handler what it waited for."""
         while True:
             try:
                 wanted = self._handler.throw(result) if isinstance(result, Exception) else self._handler.send(result)
             except StopIteration as end:
-                result = end.value
-                break
+                self.end(end.value)
+                return
             except Exception as error:
-                result = error
-                break
+                self.end(error)
+                return
             try:
-                self._wait_for(wanted)
+                if isinstance(wanted, tuple):
+                    submit, call = wanted
+                    submit(call, self.go_on)
+                else:
+                    wanted.add_done_callback(self._go_on_after)
             except Exception as error:
                 result = error
             else:
                 return
-        self._on_end(result)
-
-    def _wait_for(self, wanted: Wanted) -> None:
-        if isinstance(wanted, tuple):
-            submit, call = wanted
-            submit(call, self.go_on)
-        else:
-            wanted.add_done_callback(self._go_on_after)
 
     def _go_on_after(self, future: asyncio.Future[Any]) -> None:
-        try:
-            result = future.result()
-        except (Exception, asyncio.CancelledError) as error:
-            result = error if isinstance(error, Exception) else RuntimeError("what was waited for was cancelled")
-        self.go_on(result)
+        if future.cancelled():
+            self.go_on(RuntimeError("what was waited for was cancelled"))
+        else:
+            self.go_on(future.exception() or future.result())
