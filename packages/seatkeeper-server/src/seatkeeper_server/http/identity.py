@@ -99,8 +99,10 @@ async def holder_of(request: Request, tenants: Tenants) -> tuple[TenantKeys, Tok
         Overloaded, StorageUnavailable: the tenant can't be looked up now.
     """
     tenant_id, token = request.tenant_id, bearer_of(request)
-    if tenant_id is not None and token is not None and is_tenant_id(tenant_id):
-        keys = tenants.at_hand(tenant_id) or await tenants.keys(tenant_id)
+    if tenant_id is not None and token is not None:
+        keys = tenants.at_hand(tenant_id)
+        if keys is None and is_tenant_id(tenant_id):
+            keys = await tenants.keys(tenant_id)
         claims = keys.read_token(token) if keys is not None else None
         if keys is not None and claims is not None:
             return keys, claims

@@ -206,6 +206,8 @@ def _amounts(wanted: list[WantedFeature]) -> dict[str, int]:
     Raises:
         ProblemError: together it is more than one may ask for: every amount alone may be counted, their sum need not be.
     """
+    if not wanted:
+        return {}
     if sum(each.amount for each in wanted) > MAX_AMOUNT:
         reject_field("features", f"The amounts add up to more than {MAX_AMOUNT}.")
     amounts: dict[str, int] = {}
