@@ -219,13 +219,13 @@ def numbered(count):
     return [request("POST", "/echo", b"%d" % number, close=number == count - 1) for number in range(count)]
 
 
-@pytest.mark.parametrize("cut", [None, -1, -60], ids=["all", "all but a byte", "all but a request's rest"])
-def test_requests_that_come_together_are_answered_in_order(taken, cut):
-    """Several at once are not simple."""
+@pytest.mark.parametrize("first", [4, 3.5, 1.5, 1.02], ids=["all", "all but a half", "one and a half", "one and a byte"])
+def test_requests_that_come_together_are_answered_in_order(taken, first):
+    """Several at once are not simple, nor is one with the beginning of another."""
     whole = b"".join(numbered(4))
-    parts = [whole] if cut is None else [whole[:cut], whole[cut:]]
+    cut = int(first * len(numbered(4)[0]))
     with serving() as server:
-        answer = exchange(server.port, *parts, between=0.1)
+        answer = exchange(server.port, whole[:cut], whole[cut:], between=0.1)
 
     assert taken == []
     assert [answer.index(b'"%d"]' % number) for number in range(4)] == sorted(answer.index(b'"%d"]' % n) for n in range(4))
@@ -334,6 +334,42 @@ def slowly():
         yield {"/slow": {"GET": slow}, **ROUTES}, entered, release
     finally:
         release.set()
+
+
+def test_from_who_does_not_read_nothing_is_read(taken):
+    """However often he asks, few answers wait for him."""
+
+    async def long_winded(request):
+        return Answer(200, b"x" * (1 << 23))
+
+    with (
+        serving({"/long": {"GET": long_winded}}) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection,
+    ):
+        for _ in range(20):
+            connection.sendall(request("GET", "/long"))
+            time.sleep(0.02)
+
+    assert 0 < len(taken) < 10
+
+
+def test_who_reads_late_gets_everything(taken):
+    """What was not read from a client for a while is read when he has caught up."""
+
+    async def long_winded(request):
+        return Answer(200, b"x" * (1 << 23))
+
+    with (
+        serving({"/long": {"GET": long_winded}}) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection,
+    ):
+        for last in (False, False, True):
+            connection.sendall(request("GET", "/long", close=last))
+            time.sleep(0.05)
+        received = rest_of(connection)
+
+    assert received.count(b"HTTP/1.1 200 OK\r\n") == 3
+    assert received.count(b"x") >= 3 << 23
 
 
 def test_a_stop_answers_what_is_under_way(taken):

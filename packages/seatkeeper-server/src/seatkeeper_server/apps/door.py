@@ -88,7 +88,7 @@ class Door(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """End the connection, or let it end with the answer that is owed."""
-        if self._answering or self._route is not None:
+        if self._route is not None:
             self._stopping = True
         else:
             self._transport.close()
