@@ -10,7 +10,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from scripts.wire_vectors import activation_codes, answers, certificates, leases, requests, world
+from scripts.wire_vectors import activation_codes, answers, certificates, leases, requests, tree_leases, world
 
 from seatkeeper.protocol.text import UNSHOWN
 
@@ -38,6 +38,7 @@ def vectors() -> dict[str, dict[str, Any]]:
     """Give every vector file's name and content."""
     return {
         "leases.json": {"warning": _WARNING, "testKeys": world.test_keys(), "cases": leases.cases()},
+        "tree_leases.json": {"warning": _WARNING, "testKeys": world.test_keys(), "cases": tree_leases.cases()},
         "certificates.json": {"warning": _WARNING, "testKeys": world.test_keys(), "cases": certificates.cases()},
         "activation_codes.json": {"cases": activation_codes.cases()},
         "requests.json": {"cases": requests.cases()},

@@ -1,7 +1,10 @@
 """What every test may use: the helpers in `tests/support`, and asyncio for asynchronous tests."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,3 +15,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 def anyio_backend() -> str:
     """Asynchronous tests run on asyncio, which is what the server and the SDK use."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def clusters() -> Iterator[Any]:
+    """Each PostgreSQL there is to test with, by name, started when it is first wanted (`support.postgres.Clusters`)."""
+    from support.postgres import Clusters  # here, since most tests need none
+
+    with ExitStack() as opened:
+        yield Clusters(opened)

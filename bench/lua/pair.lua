@@ -18,7 +18,7 @@ function request()
     return wrk.format("DELETE", "/api/v1/activation", giving)
   end
   local seat = fresh()
-  local body = head .. seat .. '","seatName":"user@' .. seat .. '","clientNonce":"' .. seat .. '"}'
+  local body = head .. seat .. '","seatName":"user@' .. seat .. '","clientNonce":"' .. seat .. '","leaseTypes":["tree"]}'
   return wrk.format("POST", "/api/v1/activate", asking, body)
 end
 

@@ -1,4 +1,4 @@
--- refresh: every live lease in turn, each time with a nonce of the client's, as programs do.  arguments: tenant, tokens
+-- refresh: every live lease in turn, with a client's nonce and leaseTypes each time, as programs do.  arguments: tenant, tokens
 require "counting"
 
 local headers, tokens, turn = {}, {}, 0
@@ -13,7 +13,7 @@ end
 function request()
   turn = turn % #tokens + 1
   headers["Authorization"] = "Bearer " .. tokens[turn]
-  return wrk.format("PATCH", "/api/v1/activation/refresh", headers, '{"clientNonce":"' .. fresh() .. '"}')
+  return wrk.format("PATCH", "/api/v1/activation/refresh", headers, '{"clientNonce":"' .. fresh() .. '","leaseTypes":["tree"]}')
 end
 
 function expected(status, body) return status == 200 and body:find('"lease":"', 1, true) ~= nil end

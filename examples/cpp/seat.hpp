@@ -166,7 +166,7 @@ class Seat {
         return "{\"productId\":" + json::quoted(settings_.product) + ",\"seatId\":" + json::quoted(seat_id_) +
                ",\"seatName\":" + json::quoted(seat_id_) + ",\"activationCredentials\":{\"type\":\"activationCode\",\"code\":" +
                json::quoted(settings_.code) + "},\"clientNonce\":" + json::quoted(nonce) +
-               ",\"features\":" + json::list(wanted) +
+               ",\"leaseTypes\":[\"tree\"],\"features\":" + json::list(wanted) +
                ",\"deviceKey\":" + json::quoted(device_.public_key()) + ",\"deviceProof\":" +
                json::quoted(device_.prove(vouched)) + "}";
     }
@@ -211,7 +211,7 @@ class Seat {
     void refresh() {
         if (!pending_nonce_.empty()) send_refresh();  // unanswered so far: ask for its answer, word for word, which may be old
         pending_nonce_ = trust::fresh_nonce();
-        pending_body_ = "{\"clientNonce\":" + json::quoted(pending_nonce_) + ",\"lastLease\":" +
+        pending_body_ = "{\"clientNonce\":" + json::quoted(pending_nonce_) + ",\"leaseTypes\":[\"tree\"],\"lastLease\":" +
                         json::quoted(token_of_lease_) + "}";
         pending_asked_ = Moment();
         send_refresh();

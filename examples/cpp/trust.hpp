@@ -1,6 +1,6 @@
 // Whom a program believes: one pinned root, the keys it certified, the leases those signed.
 //
-// The same checks in the same order as the Python SDK's protocol/envelopes.py and protocol/trust.py, so that all of
+// The same checks in the same order as the Python SDK's protocol/envelopes.py, tree.py and trust.py, so that all of
 // tests/vectors comes out the same (`seat --verify-vectors`). Nothing in here opens a socket or asks the time. Nothing in
 // a token ever chooses how the token is checked: one algorithm, one type, one key.
 #pragma once
@@ -65,12 +65,14 @@ inline Bytes read_public_key(std::string_view text) {
     return raw;
 }
 
-// The `kid` of a public key: the first 16 characters of its SHA-256.
-inline std::string key_id(const Bytes& key) {
+inline Bytes sha256(std::string_view bytes) {
     unsigned char digest[SHA256_DIGEST_LENGTH];
-    SHA256(reinterpret_cast<const unsigned char*>(key.data()), key.size(), digest);
-    return b64url({reinterpret_cast<const char*>(digest), sizeof digest}).substr(0, 16);
+    SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest);
+    return {reinterpret_cast<const char*>(digest), sizeof digest};
 }
+
+// The `kid` of a public key: the first 16 characters of its SHA-256.
+inline std::string key_id(const Bytes& key) { return b64url(sha256(key)).substr(0, 16); }
 
 inline bool signature_fits(const Bytes& key, std::string_view document, const Bytes& signature) {
     const auto raw = [](std::string_view bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); };
@@ -127,15 +129,15 @@ class Device {
 
 constexpr std::size_t max_token = 16 * 1024;
 
-struct Parts {
-    std::string_view header, payload, signature;
-};
+using Parts = std::vector<std::string_view>;
 
 inline Parts split(std::string_view token) {
-    require("malformed", token.size() <= max_token);
-    const auto first = token.find('.'), last = token.rfind('.');
-    require("malformed", first != token.npos && first != last && token.find('.', first + 1) == last);
-    return {token.substr(0, first), token.substr(first + 1, last - first - 1), token.substr(last + 1)};
+    Parts parts;
+    for (std::size_t from = 0, dot = 0; dot != token.npos; from = dot + 1) {
+        dot = token.find('.', from);
+        parts.push_back(token.substr(from, dot == token.npos ? dot : dot - from));
+    }
+    return parts;
 }
 
 inline json::Value read_json(const Bytes& text) {
@@ -146,9 +148,8 @@ inline json::Value read_json(const Bytes& text) {
     }
 }
 
-// The payload of a token whose signature, type and key are as expected.
-inline Bytes open_envelope(std::string_view token, std::string_view typ, const Keys& keys) {
-    const auto [header, payload, signature] = split(token);
+// The key that a header names, if the header is that of a document of the expected type.
+inline const Bytes& key_for(std::string_view header, std::string_view typ, const Keys& keys) {
     const auto head = read_json(unb64url(header));
     require("malformed", head.object() && head.members().size() == 3);  // no jwk, jku, crit or other ideas
     std::map<std::string, std::string> says;
@@ -160,9 +161,65 @@ inline Bytes open_envelope(std::string_view token, std::string_view typ, const K
     require("type", says["typ"] == typ);
     const auto key = keys.find(says["kid"]);
     require("unknown-key", key != keys.end());
-    const auto signed_part = token.substr(0, header.size() + 1 + payload.size());
-    require("signature", signature_fits(key->second, signed_part, unb64url(signature)));
-    return unb64url(payload);
+    return key->second;
+}
+
+// What of a token is signed, or hashed: header and payload as they came.
+inline std::string_view signed_part(std::string_view token, const Parts& parts) {
+    return token.substr(0, parts[0].size() + 1 + parts[1].size());
+}
+
+// The payload of a token whose signature, type and key are as expected.
+inline Bytes open_envelope(std::string_view token, std::string_view typ, const Keys& keys) {
+    const auto parts = split(token);
+    require("malformed", token.size() <= max_token && parts.size() == 3);
+    const auto& key = key_for(parts[0], typ, keys);
+    require("signature", signature_fits(key, signed_part(token, parts), unb64url(parts[2])));
+    return unb64url(parts[1]);
+}
+
+// --- leases in trees: many signed at once, each with its path to the root that was signed (RFC 9162, section 2.1.3.2) -----
+
+constexpr std::size_t hash_size = 32;
+
+inline unsigned two_bytes(const Bytes& bytes, std::size_t at) {
+    return static_cast<unsigned>(static_cast<unsigned char>(bytes[at]) << 8 | static_cast<unsigned char>(bytes[at + 1]));
+}
+
+// The root that a leaf and its place in a tree lead to. A place is index, size, and the siblings' hashes on the way up; on the
+// right edge of a tree that is not full, a node may have no sibling and moves up as it is.
+inline Bytes root_of(Bytes hash, const Bytes& place) {
+    require("malformed", place.size() >= 4);
+    auto index = two_bytes(place, 0), width = two_bytes(place, 2);
+    require("malformed", index < width);
+    std::size_t next = 4;
+    for (; width > 1; index /= 2, width = (width + 1) / 2) {
+        const bool is_right = index % 2 == 1;
+        if (!is_right && index + 1 == width) continue;
+        require("malformed", place.size() - next >= hash_size);
+        const auto sibling = place.substr(next, hash_size);
+        hash = sha256('\1' + (is_right ? sibling + hash : hash + sibling));
+        next += hash_size;
+    }
+    require("malformed", next == place.size());
+    return hash;
+}
+
+// The payload of a lease in a tree: header.payload.place.signature.
+inline Bytes open_leaf(std::string_view token, const Keys& keys) {
+    const auto parts = split(token);
+    require("malformed", token.size() <= max_token && parts.size() == 4);
+    const auto place = unb64url(parts[2]);
+    const auto root = root_of(sha256('\0' + Bytes(signed_part(token, parts))), place);
+    const auto& key = key_for(parts[0], "seatkeeper-lease-tree", keys);
+    const auto said = "seatkeeper lease tree v1" + Bytes(1, '\0') + place.substr(2, 2) + root;
+    require("signature", signature_fits(key, said, unb64url(parts[3])));
+    return unb64url(parts[1]);
+}
+
+// The payload of a lease of either type; its shape says which.
+inline Bytes open_lease(std::string_view token, const Keys& keys) {
+    return split(token).size() == 4 ? open_leaf(token, keys) : open_envelope(token, "seatkeeper-lease+jwt", keys);
 }
 
 // --- claims --------------------------------------------------------------------------------------------------------------
@@ -259,7 +316,7 @@ inline void check_grant(const Lease& lease, const Covers& covers) {
 // The claims of a lease that this program may act on (contract, "Rules of the seat", 7).
 inline Lease check_lease(std::string_view token, const Certificate& certificate, const Expected& expected) {
     const Keys keys{{certificate.kid, read_public_key(certificate.key)}};
-    const auto lease = read_claims(open_envelope(token, "seatkeeper-lease+jwt", keys), read_lease);
+    const auto lease = read_claims(open_lease(token, keys), read_lease);
     require("tenant", lease.tid == expected.tenant_id && certificate.tid == expected.tenant_id);
     require("product", lease.prd == expected.product_id);
     require("seat", lease.sub == expected.seat_id);

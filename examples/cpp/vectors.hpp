@@ -1,4 +1,4 @@
-// `seat --verify-vectors FILE…`: hold this reader to the wire vectors, tests/vectors/leases.json and certificates.json.
+// `seat --verify-vectors FILE…`: hold this reader to the wire vectors, tests/vectors/leases.json, tree_leases.json and certificates.json.
 //
 // Whoever ports trust.hpp to another language wants the same mode: it is the proof that both read alike.
 #pragma once

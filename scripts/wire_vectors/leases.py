@@ -364,11 +364,11 @@ def _device() -> Iterator[Case]:
 
 
 def _believed(name: str, why: str, token: str, *, claims: Claims | None = None, **inputs: Any) -> Case:
-    return _case(name, why, token, {"claims": claims or lease_claims()}, claims or lease_claims(), inputs)
+    return case(name, why, token, {"claims": claims or lease_claims()}, claims or lease_claims(), inputs)
 
 
 def _refused(name: str, why: str, token: str, reason: str, *, document: str = "lease", **inputs: Any) -> Case:
-    return _case(name, why, token, {"document": document, "reason": reason}, lease_claims(), inputs)
+    return case(name, why, token, {"document": document, "reason": reason}, lease_claims(), inputs)
 
 
 def _granted(name: str, why: str, claims: Claims, reason: str | None = None, covers: Claims | None = None) -> Case:
@@ -378,7 +378,8 @@ def _granted(name: str, why: str, claims: Claims, reason: str | None = None, cov
     return _refused(name, why, lease(claims), reason, certificate=certificate)
 
 
-def _case(name: str, why: str, token: str, result: Claims, expected: Claims, inputs: dict[str, Any]) -> Case:
+def case(name: str, why: str, token: str, result: Claims, expected: Claims, inputs: dict[str, Any]) -> Case:
+    """Give a case: what was given, what was expected by a program whose seat is that of the `expected` claims, the result."""
     return {
         "name": name,
         "why": why,

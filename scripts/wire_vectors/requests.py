@@ -39,12 +39,14 @@ def _activate_read() -> Iterator[Case]:
         "sentAt": "2027-01-15T08:00:00Z", "features": [{"key": "render", "amount": 4}, {"key": "export"}],
         "wait": {"maxSeconds": 600}, "holder": {"user": "ada", "host": "workstation-7", "process": "solver", "group": "fluids"},
         "productVersion": "12.1.0", "borrowUntil": "2027-01-20T08:00:00Z", "deviceKey": world.public_text(world.STRANGER),
+        "leaseTypes": ["tree"],
     }  # fmt: skip
     read = {
         "/seatName": "Ada's workstation", "/editionId": world.EDITION, "/clientNonce": world.NONCE,
         "/lastLease": world.lease(), "/sentAt": "2027-01-15T08:00:00Z", "/features/0/amount": 4, "/features/1/key": "export",
         "/features/1/amount": 1, "/wait/maxSeconds": 600, "/holder/host": "workstation-7", "/holder/project": None,
         "/productVersion": "12.1.0", "/borrowUntil": "2027-01-20T08:00:00Z", "/deviceKey": world.public_text(world.STRANGER),
+        "/leaseTypes/0": "tree",
     }  # fmt: skip
     yield _activate("activate-everything", "Every field; an amount left out is 1.", everything, reads=read)
     yield _activate(
@@ -163,6 +165,15 @@ def _refresh() -> Iterator[Case]:
     yield _case("refresh-empty", "A curl user says nothing.", *call, "{}", reads={"/clientNonce": None, "/lastLease": None})
     said = {"clientNonce": world.NONCE, "lastLease": world.lease()}
     yield _case("refresh", "An SDK sends its nonce and the lease it has.", *call, said, reads={"/clientNonce": world.NONCE})
+    types = {"clientNonce": world.NONCE, "leaseTypes": ["tree", "forest"]}
+    yield _case(
+        "refresh-lease-types",
+        "An SDK that reads leases in trees; types that a server doesn't know are passed over.",
+        *call,
+        types,
+        reads={"/leaseTypes/0": "tree", "/leaseTypes/1": "forest"},
+    )
+    yield _case("refresh-lease-types-text", "Types are a list.", *call, {"leaseTypes": "tree"}, wrong="/leaseTypes")
     yield _case("refresh-nonce-empty", "A nonce is left out or long enough.", *call, {"clientNonce": ""}, wrong="/clientNonce")
     yield _case("refresh-last-lease-object", "A lease is text.", *call, {"lastLease": {}}, wrong="/lastLease")
 
@@ -171,7 +182,9 @@ def _features() -> Iterator[Case]:
     for verb in ("checkout", "return"):
         call = ("PATCH", f"/api/v1/activation/features/{verb}")
         full = {"key": "render", "amount": 4, "clientNonce": world.NONCE}
-        yield _case(verb, "An amount of a feature.", *call, full, reads={"/key": "render", "/amount": 4})
+        yield _case(verb, "An amount of a feature.", *call, full, reads={"/key": "render", "/amount": 4, "/leaseTypes": []})
+        types = full | {"leaseTypes": ["tree"]}
+        yield _case(f"{verb}-lease-types", "With what it reads.", *call, types, reads={"/leaseTypes/0": "tree"})
         yield _case(f"{verb}-one", "An amount left out is 1.", *call, {"key": "render"}, reads={"/amount": 1})
         yield _case(
             f"{verb}-negative",

@@ -84,7 +84,7 @@ def lease_claims(**changes: Any) -> Claims:
         "gen": 3, "sub": SEAT, "feat": {"render": 4}, "iat": NOW, "exp": NOW + LEASE_SECONDS, "epo": 1, "seq": 4711,
         "nonce": NONCE,
     }  # fmt: skip
-    return _changed(claims, changes)
+    return changed(claims, changes)
 
 
 def certificate_claims(**changes: Any) -> Claims:
@@ -93,12 +93,12 @@ def certificate_claims(**changes: Any) -> Claims:
         "tid": TENANT, "iss": DATABASE, "kid": key_id(SIGNER), "key": public_text(SIGNER),
         "iat": CERTIFIED_FROM, "nbf": CERTIFIED_FROM, "exp": CERTIFIED_UNTIL,
     }  # fmt: skip
-    return _changed(claims, changes)
+    return changed(claims, changes)
 
 
 def grant(**changes: Any) -> Claims:
     """Give what a local server's certificate covers: one entitlement, ten of one feature, thirty days."""
-    return _changed({"entitlements": [ENTITLEMENT], "features": {"render": 10}, "end": NOW + 30 * DAY}, changes)
+    return changed({"entitlements": [ENTITLEMENT], "features": {"render": 10}, "end": NOW + 30 * DAY}, changes)
 
 
 def lease(claims: Claims | bytes | None = None, *, key: Ed25519PrivateKey = SIGNER, **header: Any) -> str:
@@ -113,7 +113,7 @@ def certificate(claims: Claims | bytes | None = None, *, key: Ed25519PrivateKey 
 
 def envelope(claims: Claims | bytes, *, key: Ed25519PrivateKey, **header: Any) -> str:
     """Sign claims under a header of one's choice, which `envelopes.sign` rightly doesn't offer."""
-    head = _changed({"alg": envelopes.ALGORITHM, "typ": "", "kid": key_id(key)}, header)
+    head = changed({"alg": envelopes.ALGORITHM, "typ": "", "kid": key_id(key)}, header)
     payload = claims if isinstance(claims, bytes) else json.encode(claims)
     return signed_parts(ids.b64url(json.encode(head)), ids.b64url(payload), key=key)
 
@@ -124,5 +124,6 @@ def signed_parts(header: str, payload: str, *, key: Ed25519PrivateKey) -> str:
     return f"{signed}.{ids.b64url(key.sign(signed.encode()))}"
 
 
-def _changed(original: Claims, changes: Claims) -> Claims:
+def changed(original: Claims, changes: Claims) -> Claims:
+    """Give members with changes; a change to `...` removes one."""
     return {key: value for key, value in {**original, **changes}.items() if value is not ...}

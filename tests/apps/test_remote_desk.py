@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from seatkeeper_server.apps.deciding import Order
 from seatkeeper_server.apps.remote_desk import RemoteDesk
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service.calls import Call, Outcome, Refused, Served, Verb
-from seatkeeper_server.service.desk import Closed, Overloaded
+from seatkeeper_server.service.desk import Closed, Overloaded, settle
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store.sqlite import SqliteStore
 from support.desks import InThread
@@ -84,8 +85,11 @@ async def until(holds: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def ask(desk: RemoteDesk, call: Call) -> Outcome:
-    return await desk.ask(call)
+def begin(desk: RemoteDesk, call: Call) -> "asyncio.Future[Outcome]":
+    """Ask now, whether anybody awaits the answer or not."""
+    answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    desk.submit(call, partial(settle, answer))
+    return answer
 
 
 def descriptors() -> list[str]:
@@ -98,7 +102,7 @@ def descriptors() -> list[str]:
 async def test_another_process_decides_and_ends_with_the_desk(order: Order, house: House) -> None:
     """What it acknowledged is in the database; when the desk is closed it is gone."""
     with opened(order) as desk:
-        outcomes = await asyncio.gather(*[desk.ask(activate(f"s{n}")) for n in range(12)])
+        outcomes = await asyncio.gather(*[begin(desk, activate(f"s{n}")) for n in range(12)])
         pid = desk.process_id
 
     assert [type(outcome) for outcome in outcomes] == [Served] * SEATS + [Refused] * 2
@@ -111,7 +115,7 @@ async def test_every_batch_is_told_of(order: Order) -> None:
     """The metrics count the calls of each, and how long it took."""
     told: list[tuple[int, float]] = []
     with opened(order, on_batch=lambda calls, seconds: told.append((calls, seconds))) as desk:
-        await asyncio.gather(*[desk.ask(activate(f"s{n}")) for n in range(5)])
+        await asyncio.gather(*[begin(desk, activate(f"s{n}")) for n in range(5)])
         await desk.ask(activate("last"))
 
     assert [calls for calls, _ in told] == [5, 1]
@@ -122,10 +126,10 @@ def test_one_loop_after_the_other_is_served(order: Order) -> None:
     """A desk outlives the loops that ask it; what one left behind neither is awaited nor counts as waiting for ever."""
 
     async def leave_one_behind() -> None:
-        desk.ask(activate("never sent"))
+        begin(desk, activate("never sent"))
 
     async def leave_one_under_way() -> None:
-        desk.ask(activate("sent"))
+        begin(desk, activate("sent"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
@@ -163,7 +167,7 @@ def test_a_process_that_died_between_two_loops_is_replaced(order: Order) -> None
 async def test_a_call_without_words_fails_alone(order: Order) -> None:
     """Those that came with it are answered, and so are the next."""
     with opened(order) as desk:
-        asked = [desk.ask(activate(name)) for name in ("a", "\ud800", "b")]
+        asked = [begin(desk, activate(name)) for name in ("a", "\ud800", "b")]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         later = await desk.ask(activate("c"))
 
@@ -179,7 +183,7 @@ async def test_what_was_asked_of_a_killed_process_fails_and_the_next_is_served(o
     with opened(order) as desk:
         first = await desk.ask(activate("first"))
         send(desk, signal.SIGSTOP)
-        waiting = [desk.ask(activate(f"s{n}")) for n in range(5)]
+        waiting = [begin(desk, activate(f"s{n}")) for n in range(5)]
         await asyncio.sleep(0)
         send(desk, signal.SIGKILL)
         lost = await asyncio.gather(*waiting, return_exceptions=True)
@@ -203,7 +207,7 @@ async def test_calls_of_the_turn_in_which_it_dies_are_answered(order: Order) -> 
         asked = []
         for n in range(1_000):
             try:
-                asked.append(desk.ask(activate(f"s{n}")))
+                asked.append(begin(desk, activate(f"s{n}")))
             except StorageUnavailable:
                 break
             await asyncio.sleep(0)
@@ -279,11 +283,11 @@ async def test_a_stopped_process_lets_no_line_grow_without_end(order: Order, hou
         newcomers, holders = [], []
         with pytest.raises(Overloaded):
             for n in range(1_000):
-                newcomers.append(desk.ask(activate(f"s{n}")))
+                newcomers.append(begin(desk, activate(f"s{n}")))
                 await asyncio.sleep(0)
         with pytest.raises(Overloaded):
             for _ in range(1_000):
-                holders.append(desk.ask(held(Verb.REFRESH, holder)))
+                holders.append(begin(desk, held(Verb.REFRESH, holder)))
                 await asyncio.sleep(0)
         waited = desk.waiting
         send(desk, signal.SIGCONT)
@@ -299,9 +303,9 @@ async def test_holders_pass_those_that_a_slow_process_has_not_taken_yet(order: O
     holder = await_served(house)
     with opened(order, max_waiting=5_000) as desk:
         send(desk, signal.SIGSTOP)
-        newcomers = [desk.ask(activate(f"s{n}" + "x" * 500)) for n in range(4_000)]
+        newcomers = [begin(desk, activate(f"s{n}" + "x" * 500)) for n in range(4_000)]
         await asyncio.sleep(0)
-        refresh = desk.ask(held(Verb.REFRESH, holder))
+        refresh = begin(desk, held(Verb.REFRESH, holder))
         await asyncio.sleep(0)
         send(desk, signal.SIGCONT)
         outcome = await refresh
@@ -320,7 +324,7 @@ async def test_a_process_that_does_not_answer_is_trouble(order: Order, monkeypat
         idle = desk.trouble
         pid = desk.process_id
         send(desk, signal.SIGSTOP)
-        asked = desk.ask(activate("a"))
+        asked = begin(desk, activate("a"))
         await until(lambda: desk.trouble)
         send(desk, signal.SIGCONT)
         outcome = await asked
@@ -336,7 +340,7 @@ async def test_a_process_that_does_not_answer_is_trouble(order: Order, monkeypat
 async def test_closing_answers_a_long_line(order: Order) -> None:
     """More than both ends' buffers hold, some of it not even sent: all are answered, then the process ends."""
     with opened(order) as desk:
-        asked = [asyncio.create_task(ask(desk, activate(f"s{n}" + "x" * 300))) for n in range(4_000)]
+        asked = [begin(desk, activate(f"s{n}" + "x" * 300)) for n in range(4_000)]
         await asyncio.sleep(0)
         pid = desk.process_id
         await asyncio.to_thread(desk.close)
@@ -351,7 +355,7 @@ async def test_closing_answers_a_long_line(order: Order) -> None:
 async def test_closing_in_the_loop_itself_answers_too(order: Order) -> None:
     """Whoever closes it, from wherever."""
     with opened(order) as desk:
-        asked = [desk.ask(activate(f"s{n}")) for n in range(3)]
+        asked = [begin(desk, activate(f"s{n}")) for n in range(3)]
         desk.close()
         outcomes = await asyncio.gather(*asked)
 
@@ -365,7 +369,7 @@ async def test_closing_does_not_wait_for_ever(order: Order, monkeypatch: pytest.
         await desk.ask(activate("first"))
         pid = desk.process_id
         send(desk, signal.SIGSTOP)
-        asked = [desk.ask(activate(f"s{n}")) for n in range(3)]
+        asked = [begin(desk, activate(f"s{n}")) for n in range(3)]
         await asyncio.to_thread(desk.close)
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
 
@@ -496,7 +500,7 @@ from support.house import activate
 async def main():
     print(desk.process_id, flush=True)
     sys.stdin.readline()
-    asked = [desk.ask(activate(f"s{n}")) for n in range(200)]
+    asked = [asyncio.create_task(desk.ask(activate(f"s{n}"))) for n in range(200)]
     await asyncio.sleep(0.1)
     print("asked", flush=True)
     await asyncio.gather(*asked)

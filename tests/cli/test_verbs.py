@@ -22,6 +22,7 @@ from seatkeeper.protocol import codes
 from seatkeeper_server.cli import _place
 from seatkeeper_server.store import migrations, sqlite
 from seatkeeper_server.store.locking import DirectoryLock
+from seatkeeper_server.store.migrations import Step
 from tests.cli.commands import command
 from tests.support.servers import BIN, Finished, clean_environment, seatkeeper
 
@@ -102,7 +103,7 @@ def test_every_verb_runs_as_a_process_of_its_own(data: Path) -> None:
 
 def test_help_waits_for_no_server_code() -> None:
     """Verbs are imported when they are called: help must not load the database, the keys or the web server."""
-    heavy = ("sqlite3", "cryptography", "uvicorn", "pydantic")
+    heavy = ("apsw", "cryptography", "uvicorn", "pydantic")
     script = f"import sys, seatkeeper_server.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
 
@@ -192,7 +193,7 @@ def test_a_newer_schema_is_refused_clearly(data: Path) -> None:
 def knows_more(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let this Seatkeeper know one step of the schema more than the data that was there before."""
     known = migrations.steps("sqlite")
-    more = {**known, max(known) + 1: ("more", "CREATE TABLE more (number INTEGER) STRICT")}
+    more = {**known, max(known) + 1: Step(max(known) + 1, "more", "CREATE TABLE more (number INTEGER) STRICT")}
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "steps", lambda database: more)
         yield

@@ -523,6 +523,31 @@ def test_every_granting_call_carries_a_client_nonce() -> None:
     assert all(b'"clientNonce"' in call.body for call in server._api.calls)
 
 
+def test_every_granting_call_says_that_leases_in_trees_are_read() -> None:
+    """Taking, keeping, drawing and giving back: a busy server may sign all of their leases together."""
+    server = FakeServer(seats=1, features={"render": 10})
+    program = Program(server).begin()
+    program.perform(program.session.checkout("render", 2))
+    program.perform(program.session.give_back("render", 1))
+    program.perform(program.session.refresh())
+
+    assert [json.decode(call.body).get("leaseTypes") for call in server._api.calls] == [["tree"]] * 4
+
+
+def test_a_seat_is_kept_on_leases_of_either_type() -> None:
+    """Signed alone or together: they replace each other, count from the same clock, and are shown to the server alike."""
+    server = FakeServer(seats=1)
+    program = Program(server).begin()
+    shown = []
+    for _ in range(12):
+        program.perform(program.session.refresh())
+        assert program.session.holding is not None
+        shown.append(program.session.holding.lease.token.count(".") + 1)
+
+    assert set(shown) == {3, 4}
+    assert program.live(300) == ["held"]
+
+
 def test_it_works_where_nonces_are_required() -> None:
     """The strictest server is served from the first call on."""
     server = FakeServer(seats=1, features={"render": 10}, nonce_required=True)

@@ -54,10 +54,10 @@ def test_a_server_of_another_vendor_is_not_believed() -> None:
 
 
 def _bit_flipped(answer: dict[str, Any]) -> dict[str, Any]:
-    header, payload, signature = answer["lease"].split(".")
+    signed, _, signature = answer["lease"].rpartition(".")
     raw = bytearray(unb64url(signature))
     raw[0] ^= 1
-    return answer | {"lease": f"{header}.{payload}.{b64url(bytes(raw))}"}
+    return answer | {"lease": f"{signed}.{b64url(bytes(raw))}"}
 
 
 def _other_certificate(answer: dict[str, Any]) -> dict[str, Any]:

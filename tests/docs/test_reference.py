@@ -21,7 +21,7 @@ def test_the_api_table_has_every_route(tmp_path) -> None:
     """Each method and path that a cloud server answers to is in the table, and nothing else is."""
     table = set(re.findall(r"^\| ([A-Z]+) `(/[^`]*)` \|", (REFERENCE / "licensing-api.md").read_text(), re.MULTILINE))
     with build(Settings(data=tmp_path / "data")) as cloud:
-        served = {(method, path) for path, handlers in cloud.app._routes.items() for method in handlers}
+        served = set(cloud.app.routes)
 
     assert table == {(method, path) for method, path in served if method != "HEAD"}
 

@@ -158,12 +158,13 @@ def test_curl_gives_the_seat_back_when_a_later_call_is_refused(licence_server: L
 
 def test_cpp_agrees_with_the_vectors(cpp_seat: Path) -> None:
     """A reader in another language believes and refuses exactly what the Python one does, for the same reasons."""
-    finished = run(cpp_seat, "--verify-vectors", VECTORS / "leases.json", VECTORS / "certificates.json", settings={})
-    count = {name: len(json.loads((VECTORS / name).read_text())["cases"]) for name in ("leases.json", "certificates.json")}
+    files = [VECTORS / name for name in ("leases.json", "tree_leases.json", "certificates.json")]
+    finished = run(cpp_seat, "--verify-vectors", *files, settings={})
+    counts = [len(json.loads(path.read_text())["cases"]) for path in files]
 
     assert finished.returncode == 0
-    assert [
-        f"{number} passed, 0 failed" in line for number, line in zip(count.values(), finished.stdout.splitlines(), strict=True)
+    assert finished.stdout.splitlines() == [
+        f"{path}: {count} passed, 0 failed" for path, count in zip(files, counts, strict=True)
     ]
 
 

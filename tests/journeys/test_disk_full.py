@@ -13,7 +13,7 @@ import pytest
 
 from tests.journeys import records
 from tests.journeys.wire import Caller, Reply
-from tests.support.servers import CloudServer, Sold
+from tests.support.servers import CloudServer, Sold, children_of
 
 SEATS = 5_000
 DISK = "3m"
@@ -127,16 +127,17 @@ def test_a_disk_that_fills_up_by_itself(disk: Path) -> None:
 
 
 @contextmanager
-def syncs_failing(pids: list[int], folder: Path) -> Iterator[None]:
-    """Have every sync of running processes fail with EIO."""
+def syncs_failing(pid: int, folder: Path) -> Iterator[None]:
+    """Have every sync of a running process fail with EIO."""
     if shutil.which("strace") is None:
         pytest.skip("strace is missing (Debian: strace)")
     told = folder / "strace.err"
     with told.open("w") as stderr:
         options = ["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]
-        tracer = subprocess.Popen(["strace", *options, "-p", ",".join(map(str, pids))], stderr=stderr)
+        whole = [pid, *children_of(pid)]
+        tracer = subprocess.Popen(["strace", *options, *(part for each in whole for part in ("-p", str(each)))], stderr=stderr)
     try:
-        while not all(f"Process {pid} attached" in told.read_text() for pid in pids):
+        while not all(f"Process {each} attached" in told.read_text() for each in whole):
             if tracer.poll() is not None:
                 pytest.skip(f"strace is not allowed here: {told.read_text().strip()}")
             os.sched_yield()
@@ -152,7 +153,7 @@ def test_a_failing_sync_is_told_and_is_overcome(cloud: CloudServer, tmp_path: Pa
     sold = cloud.sell("acme", "solver", seats=SEATS, lease="10m")
     crowd = Crowd(sold)
     assert asyncio.run(crowd.take()).status == 201
-    with syncs_failing(cloud.processes, tmp_path):
+    with syncs_failing(cloud.pid, tmp_path):
         failed = [asyncio.run(crowd.take()) for _ in range(5)]
         refresh = asyncio.run(crowd.refresh(0))
 

@@ -4,6 +4,7 @@ import json
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -158,6 +159,70 @@ def test_a_repeated_activation_is_the_same_seat_answered_anew(program: Program, 
     assert (one["id"], one["leaseExpiry"]) == (two["id"], two["leaseExpiry"])
     assert first.headers["N-Nonce"] == again.headers["N-Nonce"]
     assert program.lease(again).gen == 1
+
+
+def at_once(program: Program, **more: object) -> list[Answer]:
+    """Send one and the same refresh eight times at once: one is decided, the others are repeats, all are signed anew."""
+    program.client_nonce = fresh()
+    body, nonce = {"clientNonce": program.client_nonce, **more}, program.nonce or ""
+
+    def sent(_: int) -> Answer:
+        return program.raw("PATCH", "/api/v1/activation/refresh", body, **{"N-Nonce": nonce})
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(sent, range(8)))
+    program.nonce = answers[0].headers["N-Nonce"]
+    return answers
+
+
+def parts(answer: Answer) -> int:
+    """Count the parts of an answer's lease: three of one signed alone, four of one in a tree."""
+    return len(answer.json()["lease"].split("."))
+
+
+def test_programs_that_read_leases_in_trees_get_some_and_each_verifies(program: Program) -> None:
+    """`leaseTypes: ["tree"]`: what is answered at the same time may share a signature."""
+    program.activate(program.body(leaseTypes=["tree"]))
+    seen: set[int] = set()
+    for _ in range(100):  # who meets whom is chance on a real server, but not a hundred times
+        answers = at_once(program, leaseTypes=["tree"])
+        seen |= {parts(answer) for answer in answers}
+
+        assert len({program.lease(answer).exp for answer in answers}) == 1
+        if 4 in seen:
+            break
+
+    assert 4 in seen
+
+
+def test_programs_that_say_nothing_get_leases_signed_alone(program: Program) -> None:
+    """Three parts, whoever else is answered at the same time."""
+    program.activate()
+    answers = [answer for _ in range(3) for answer in at_once(program)]
+
+    assert {parts(answer) for answer in answers} == {3}
+
+
+def test_a_lease_that_repeats_no_nonce_is_signed_alone(program: Program) -> None:
+    """It could be guessed by those who share its tree."""
+    program.activate()
+    answers = [program.call("PATCH", "/api/v1/activation/refresh", {"leaseTypes": ["tree"]}) for _ in range(3)]
+
+    assert [parts(answer) for answer in answers] == [3, 3, 3]
+
+
+def test_a_lease_in_a_tree_may_be_shown_as_the_last_one(program: Program) -> None:
+    """As `lastLease`, at a refresh and when the seat is taken back."""
+    program.activate(program.body(leaseTypes=["tree"]))
+    last = next(
+        answer.json()["lease"] for _ in range(100) for answer in at_once(program, leaseTypes=["tree"]) if parts(answer) == 4
+    )
+    program.client_nonce = fresh()
+    refreshed = program.call("PATCH", "/api/v1/activation/refresh", {"clientNonce": program.client_nonce, "lastLease": last})
+    back = program.activate(program.body(lastLease=last), Authorization=f"Bearer {program.token}")
+
+    assert refreshed.status_code == 200
+    assert (back.status_code, program.lease(back).gen) == (200, 2)
 
 
 def test_a_key_with_another_body_is_a_mismatch(program: Program) -> None:

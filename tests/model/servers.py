@@ -93,8 +93,13 @@ class _Tx:
         self.database = database
         self.mark_alive, self.extend_leases, self.tenants = database.mark_alive, database.extend_leases, database.tenants
 
+    def clock(self) -> datetime | None:
+        return None
+
     def alive(self) -> Alive | None:
         return self.database.alive
+
+    alone = alive
 
 
 @dataclass

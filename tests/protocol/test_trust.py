@@ -1,4 +1,7 @@
-"""Whom an application believes. Each forged chain is in `tests/vectors/`; here are the rules that no single case shows."""
+"""Whom an application believes. Each forged chain is in `tests/vectors/`; here are the rules that no single case shows.
+
+Every lease in here is signed both alone and in a tree: what it may say has nothing to do with that.
+"""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -6,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json, structs, to_builtins
 
-from seatkeeper.protocol import envelopes
+from seatkeeper.protocol import envelopes, tree
 from seatkeeper.protocol.documents import CertificateClaims, Covers, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url
@@ -29,18 +32,18 @@ GRANTED = structs.replace(CERTIFICATE, covers=Covers(entitlements=["ent_1"], fea
 seconds = st.floats(min_value=0, max_value=4000, allow_nan=False)
 
 
-def signed(claims: LeaseClaims) -> str:
-    """Sign a lease as a server does."""
-    return envelopes.sign(json.encode(claims), typ=envelopes.LEASE, kid=KID, key=SIGNER)
+def signed(claims: LeaseClaims) -> list[str]:
+    """Sign a lease as a server does, alone and together with another."""
+    payload = json.encode(claims)
+    alone = envelopes.sign(payload, typ=envelopes.LEASE, kid=KID, key=SIGNER)
+    return [alone, tree.sign_batch([b"{}", payload], kid=KID, key=SIGNER)[1]]
 
 
 def refusal_of(claims: LeaseClaims, certificate: CertificateClaims = CERTIFICATE, expected: Expected = EXPECTED) -> str | None:
-    """Give the reason why a properly signed lease is refused, or None if it is believed."""
-    try:
-        TRUST.lease(signed(claims), certificate, expected)
-    except EnvelopeError as error:
-        return error.reason
-    return None
+    """Give the reason why a properly signed lease is refused, or None if it is believed: the same for either type."""
+    alone, in_tree = (_refusal_of(token, certificate, expected) for token in signed(claims))
+    assert alone == in_tree
+    return alone
 
 
 @given(iat=seconds, exp=seconds)
@@ -88,8 +91,9 @@ def test_without_a_pinned_root_no_certificate_is_believed() -> None:
 def test_an_unverified_lease_is_read_whoever_signed_it() -> None:
     """A server looks into `lastLease` before it knows which key to ask; its name warns."""
     stranger = envelopes.sign(json.encode(LEASE), typ="anything", kid="?", key=ROOT)
+    strangers = tree.sign_batch([json.encode(LEASE), b"{}"], kid="?", key=ROOT)
 
-    assert read_unverified_lease(stranger) == LEASE
+    assert read_unverified_lease(stranger) == read_unverified_lease(strangers[0]) == LEASE
 
 
 @pytest.mark.parametrize(
@@ -99,10 +103,19 @@ def test_an_unverified_lease_is_read_whoever_signed_it() -> None:
 )
 def test_an_unverified_lease_of_rubbish_is_an_envelope_error(payload: bytes) -> None:
     """It comes from anybody; no foreign exception crosses our border."""
-    with pytest.raises(EnvelopeError) as refusal:
-        read_unverified_lease(f"e30.{b64url(payload)}.AA")
+    for rest in ("AA", "AA.AA"):
+        with pytest.raises(EnvelopeError) as refusal:
+            read_unverified_lease(f"e30.{b64url(payload)}.{rest}")
 
-    assert refusal.value.reason == "malformed"
+        assert refusal.value.reason == "malformed"
+
+
+def _refusal_of(token: str, certificate: CertificateClaims, expected: Expected) -> str | None:
+    try:
+        TRUST.lease(token, certificate, expected)
+    except EnvelopeError as error:
+        return error.reason
+    return None
 
 
 def _fields(expected: Expected) -> dict[str, str]:

@@ -17,7 +17,7 @@ from seatkeeper.protocol.trust import Expected, Trust
 
 ROOT = Path(__file__).parent.parent.parent
 VECTORS = ROOT / "tests" / "vectors"
-FILES = ("activation_codes.json", "answers.json", "certificates.json", "leases.json", "requests.json")
+FILES = ("activation_codes.json", "answers.json", "certificates.json", "leases.json", "requests.json", "tree_leases.json")
 
 Case = dict[str, Any]  # as free as JSON
 
@@ -54,6 +54,12 @@ def test_a_lease_is_believed_or_refused_as_its_vector_says(case: Case) -> None:
     assert _judge_lease(case) == case["result"]
 
 
+@each("tree_leases.json")
+def test_a_lease_in_a_tree_is_believed_or_refused_as_its_vector_says(case: Case) -> None:
+    """The same of one that was signed together with others."""
+    assert _judge_lease(case) == case["result"]
+
+
 @each("certificates.json")
 def test_a_certificate_is_believed_or_refused_as_its_vector_says(case: Case) -> None:
     """A pinned root vouches for a good certificate, and for no forgery."""
@@ -86,9 +92,10 @@ def test_an_answer_is_read_as_its_vector_says(case: Case) -> None:
     assert _read(case["body"], getattr(documents, case["document"]), case["result"]) == case["result"]
 
 
-def test_every_reason_for_refusal_has_a_vector() -> None:
-    """An SDK author can try each check of the chain of trust."""
-    assert {case["result"].get("reason") for case in load("leases.json")} - {None} == _LEASE_REASONS
+@pytest.mark.parametrize("name", ["leases.json", "tree_leases.json"])
+def test_every_reason_for_refusal_has_a_vector(name: str) -> None:
+    """An SDK author can try each check of the chain of trust, for either type of lease."""
+    assert {case["result"].get("reason") for case in load(name)} - {None} == _LEASE_REASONS
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,4 +1,4 @@
-"""A vendor's shop on a real SQLite file, and a house in which seats are held."""
+"""A vendor's shop on a real database, and a house in which seats are held."""
 
 import os
 from collections.abc import Iterator
@@ -15,16 +15,17 @@ from seatkeeper_server.sealing import SealKey
 from seatkeeper_server.service import selling
 from seatkeeper_server.service.calls import Call, Served
 from seatkeeper_server.store.catalogue import Catalogue
-from seatkeeper_server.store.sqlite import SqliteStore
 from seatkeeper_server.store.vault import KeyVault
-from tests.support.house import START, House, activate, make_house
+from tests.support import stores
+from tests.support.house import START, AnyStore, House, activate, make_house, raw
+from tests.support.postgres import Clusters
 
 
 @dataclass
 class Shop:
     """Sells with real keys into a real database."""
 
-    store: SqliteStore
+    store: AnyStore
     seal: SealKey
     now: datetime = START
 
@@ -49,19 +50,18 @@ class Shop:
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Look into the tables."""
         with self.store.transaction() as tx:
-            return tx._connection.execute(sql, values).fetchall()
+            return list(raw(tx)(sql, values).fetchall())
+
+
+@pytest.fixture(params=stores.ONE_OF_EACH)
+def store(request: pytest.FixtureRequest, tmp_path: Path, clusters: Clusters) -> Iterator[AnyStore]:
+    """A store of each kind."""
+    with stores.opened(request.param, tmp_path, clusters) as store:
+        yield store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    """A store on disk."""
-    store = SqliteStore(tmp_path / "seatkeeper.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def shop(store: SqliteStore) -> Shop:
+def shop(store: AnyStore) -> Shop:
     """A shop that has sold nothing yet."""
     store.migrate(START)
     store.found("db_" + "D" * 22, START)
@@ -69,7 +69,7 @@ def shop(store: SqliteStore) -> Shop:
 
 
 @pytest.fixture
-def house(store: SqliteStore) -> House:
+def house(store: AnyStore) -> House:
     """Two seats, sold to acme, with leases of two minutes."""
     return make_house(store, seats=2)
 

@@ -12,9 +12,8 @@ from seatkeeper_server.service.administering import Freeing
 from seatkeeper_server.service.calls import Verb
 from seatkeeper_server.service.catalogue import Blocked
 from seatkeeper_server.service.reporting import Condition, Occupation
-from seatkeeper_server.store.sqlite import SqliteStore
 from tests.selling.conftest import Shop, after, books, take
-from tests.support.house import START, House, activate, held, make_house
+from tests.support.house import START, AnyStore, House, activate, held, make_house
 
 
 def occupation(house: House, seconds: float = 0) -> Occupation:
@@ -65,7 +64,7 @@ def test_what_was_taken_back_is_shown_as_such(house: House) -> None:
     assert conditions(house) == {"ann@host": Condition.TAKEN_BACK, "bob@host": Condition.HELD}
 
 
-def test_a_seat_that_lingers_is_shown_as_returned(store: SqliteStore) -> None:
+def test_a_seat_that_lingers_is_shown_as_returned(store: AnyStore) -> None:
     """It was given back and counts all the same."""
     house = make_house(store, linger=timedelta(seconds=30))
     (served,) = take(house, "ann")
@@ -85,7 +84,7 @@ def test_who_is_refused_is_shown_till_the_block_ends(house: House) -> None:
     assert occupation(house, 601).blocked == []
 
 
-def test_a_node_lock_outlives_its_lease(store: SqliteStore) -> None:
+def test_a_node_lock_outlives_its_lease(store: AnyStore) -> None:
     """The right to run is over, the place is still its holder's."""
     house = make_house(store, mode=Mode.NODE_LOCK)
     take(house, "ann")
@@ -94,7 +93,7 @@ def test_a_node_lock_outlives_its_lease(store: SqliteStore) -> None:
     assert (one.condition, one.counts) == (Condition.LAPSED, True)
 
 
-def test_features_are_shown_with_what_is_taken_of_them(store: SqliteStore) -> None:
+def test_features_are_shown_with_what_is_taken_of_them(store: AnyStore) -> None:
     """Of ten elements four are taken, by the holder who has them."""
     house = make_house(store, features=(Right("render", Kind.ELEMENT_POOL, 10),))
     house.one(activate("ann", features={"render": 4}))

@@ -15,9 +15,8 @@ from seatkeeper_server.service.tidying import CHECKPOINT, ChainIsBroken, Tidying
 from seatkeeper_server.service.verifying import Result, Verified
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.pruning import Pruning
-from seatkeeper_server.store.sqlite import SqliteStore
 from tests.selling.conftest import books, granted, take
-from tests.support.house import TENANT, House, activate, held, make_house
+from tests.support.house import TENANT, AnyStore, House, activate, held, make_house, raw
 
 
 def verify(house: House) -> Verified:
@@ -31,7 +30,7 @@ def verify(house: House) -> Verified:
 
 
 @pytest.fixture
-def lived_in(store: SqliteStore) -> House:
+def lived_in(store: AnyStore) -> House:
     """A house in which much has happened: taken, refused, returned, lapsed, taken over, features drawn and used up."""
     features = (Right("render", Kind.ELEMENT_POOL, 10), Right("pages", Kind.USAGE_COUNT, 100))
     house = make_house(store, seats=3, features=features, linger=timedelta(seconds=10))
@@ -103,9 +102,9 @@ def prune(house: House, key: Ed25519PrivateKey) -> None:
     kid = envelopes.key_id(key.public_key())
     tidying = Tidying(lambda _, payload: envelopes.sign(payload, typ=CHECKPOINT, kid=kid, key=key), timedelta(0))
     with house.store.transaction() as tx:
-        tx._connection.execute(
-            "INSERT OR REPLACE INTO tenant_key VALUES (?, 'signing', ?, 'current', ?, x'00', NULL, 0, NULL)",
-            (TENANT, kid, envelopes.public_key_text(key.public_key())),
+        raw(tx)(
+            "INSERT INTO tenant_key VALUES (?, 'signing', ?, 'current', ?, ?, NULL, 0, NULL) ON CONFLICT DO NOTHING",
+            (TENANT, kid, envelopes.public_key_text(key.public_key()), b"\0"),
         )
     house.clock.pass_(timedelta(seconds=1))
     with house.store.transaction() as tx:
@@ -137,7 +136,7 @@ def test_a_checkpoint_that_was_touched_is_found_out(lived_in: House, tampering: 
     granted(lived_in, activate("new"))
     with lived_in.store.transaction() as tx:
         for statement in tampering.split(";"):
-            tx._connection.execute(statement)
+            raw(tx)(statement)
 
     assert any(said in each.what for each in verify(lived_in).breaks)
 
@@ -147,7 +146,7 @@ def test_a_checkpoint_of_another_chain_is_not_believed(lived_in: House) -> None:
     key = Ed25519PrivateKey.generate()
     prune(lived_in, key)
     with lived_in.store.transaction() as tx:
-        signed = tx._connection.execute("SELECT signed FROM checkpoint").fetchone()[0]
+        signed = raw(tx)("SELECT signed FROM checkpoint").fetchone()[0]
 
     with pytest.raises(ChainIsBroken, match="another chain"):
         proven(signed, (TENANT, "ent_other"), {envelopes.key_id(key.public_key()): envelopes.public_key_text(key.public_key())})

@@ -1,8 +1,10 @@
 """POST /api/v1/activate, and POST /api/v1/status: what is asked with a code."""
 
 from datetime import datetime, timedelta
+from itertools import combinations
 
 import pytest
+from msgspec.structs import replace
 
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.envelopes import read_public_key
@@ -16,6 +18,7 @@ from tests.server_http.front import (
     CLIENT_NONCE,
     CODE,
     NOW,
+    OCCUPANCY,
     PRODUCT,
     TENANT,
     Client,
@@ -327,3 +330,41 @@ def test_status_says_how_full_and_who():
     assert (reply.status, body["productName"], body["status"]) == (200, "solver", "active")
     assert (body["seats"], body["used"], body["free"], body["line"]) == (3, 1, 2, 0)
     assert body["holders"][0]["seatName"] == "bob@ws"
+
+
+def test_refusals_that_share_their_holders_share_nothing_else():
+    """One batch, one list of holders: each answer has its own id, numbers, reason and contact."""
+    client = Client(refused(denial_id="D-000001"))
+    outcomes = [
+        refused(denial_id="D-000001"),
+        refused(denial_id="D-000002"),
+        refused(denial_id="D-000003", used=4, overdraft=1),
+        refused(denial_id="D-000004", limit=4),
+        refused("feature.exhausted", denial_id="D-000005", rule="feature-exhausted", feature="render"),
+        refused("feature.exhausted", denial_id="D-000006", rule="feature-exhausted", feature="render", wanted=2),
+        refused("feature.exhausted", denial_id="D-000007", rule="feature-exhausted", feature="export"),
+        refused(denial_id="D-000008", product_name="another"),
+        refused(denial_id="D-000009", contact="ada@example.com"),
+        refused(denial_id="D-00000A", outlook=Outlook.GIVEN_BACK),
+        refused("seat.gone", denial_id="D-00000B"),
+        refused("policy.refused", denial_id="D-00000C", rule="excluded"),
+    ]
+    bodies = []
+    for client.desk.outcome in outcomes * 2:
+        bodies.append(client.activate().json)
+
+    ids = [body["denial"].pop("id") for body in bodies]
+    assert ids == [outcome.refusal.denial_id for outcome in outcomes] * 2
+    assert bodies[: len(outcomes)] == bodies[len(outcomes) :]
+    assert bodies[0] == bodies[1]
+    assert all(one != other for one, other in combinations(bodies[1 : len(outcomes)], 2))
+
+
+def test_a_refusal_names_the_holders_of_its_own_moment():
+    """What was put into words for one batch is not told to the next."""
+    client = Client(refused(used=7))
+    before = client.activate().json["denial"]
+    client.desk.outcome = refused(used=7, occupancy=replace(OCCUPANCY, more=3))
+    after = client.activate().json["denial"]
+
+    assert (before["holdersMore"], after["holdersMore"]) == (2, 3)

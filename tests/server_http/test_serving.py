@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -17,12 +18,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from seatkeeper_server.apps import serving
+from seatkeeper_server.apps.door import Door
 from seatkeeper_server.apps.serving import CannotServe
-from seatkeeper_server.apps.shortcut import ShortcutHttp
 from seatkeeper_server.http import messages
+from seatkeeper_server.http.application import Application
+from seatkeeper_server.http.health import Health
+from seatkeeper_server.http.messages import Answer
+from seatkeeper_server.http.metrics import Metrics
 from seatkeeper_server.settings import Settings
 from tests.server_http.front import Client, served
 from tests.server_http.running import PATIENCE, running
+
+PROTOCOLS = pytest.mark.parametrize("protocol", [serving.BoundedHttp, Door])
 
 
 def settings(**changes):
@@ -115,12 +122,23 @@ def trusting(pki, client=None):
     return {"verify": context}
 
 
-def test_tls_is_served(pki):
+@PROTOCOLS
+def test_tls_is_served(pki, protocol):
     """With certificate and key the URL is https, and a client that trusts the authority gets in."""
     cert, key = pki["server"]
-    with running(Client(served()).app, settings(tls_cert=cert, tls_key=key)) as server:
+    with running(Client(served()).app, settings(tls_cert=cert, tls_key=key), protocol=protocol) as server:
         assert server.url.startswith("https://127.0.0.1:")
         assert live(server.url, **trusting(pki)) == 200
+
+
+def test_the_door_hands_over_under_tls_too(pki):
+    """One connection: a simple request, one that isn't, and another."""
+    cert, key = pki["server"]
+    with (
+        running(Client(served()).app, settings(tls_cert=cert, tls_key=key), protocol=Door) as server,
+        httpx2.Client(trust_env=False, timeout=PATIENCE, **trusting(pki)) as client,
+    ):
+        assert [client.get(f"{server.url}/livez{query}").status_code for query in ("", "?a=b", "")] == [200] * 3
 
 
 def test_old_tls_is_refused(pki):
@@ -174,33 +192,35 @@ def exchange(port, *parts):
 
 
 @pytest.mark.parametrize("head", [b"x-long: " + b"x" * 40_000, b"\r\n".join(b"x-%d: y" % n for n in range(5_000))])
-def test_a_head_without_end_is_cut_off(head):
+@PROTOCOLS
+def test_a_head_without_end_is_cut_off(protocol, head):
     """One endless header or endlessly many: neither is kept in memory."""
-    with running(Client(served()).app, settings()) as server:
+    with running(Client(served()).app, settings(), protocol=protocol) as server:
         answer = exchange(server.port, b"GET /livez HTTP/1.1\r\nhost: x\r\n" + head)
 
         assert answer.startswith(b"HTTP/1.1 400")
 
 
-def test_many_requests_on_one_connection_are_no_long_head():
+@PROTOCOLS
+def test_many_requests_on_one_connection_are_no_long_head(protocol):
     """The bound is on one request's head, not on what a connection sends over its life."""
     request = b"GET /livez HTTP/1.1\r\nhost: x\r\nx-padding: " + b"x" * 2_000 + b"\r\n\r\n"
     last = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    with running(Client(served()).app, settings()) as server:
+    with running(Client(served()).app, settings(), protocol=protocol) as server:
         answers = exchange(server.port, *[request] * 30, last)
 
         assert answers.count(b"HTTP/1.1 200") == 31
 
 
+@PROTOCOLS
 @pytest.mark.parametrize("start", [b"", b"GET /livez HTTP/1.1\r\nhost: x\r\n"])
-def test_who_never_finishes_a_head_is_not_waited_for(monkeypatch, start):
+def test_who_never_finishes_a_head_is_not_waited_for(monkeypatch, protocol, start):
     """A connection that says nothing, or never comes to the end, does not keep its place for ever."""
     monkeypatch.setattr(serving, "PATIENCE", 0.05)
-    with running(Client(served()).app, settings()) as server:
+    with running(Client(served()).app, settings(), protocol=protocol) as server:
         assert exchange(server.port, start) == b""
 
 
-PROTOCOLS = pytest.mark.parametrize("protocol", [serving.BoundedHttp, ShortcutHttp])
 ANNOUNCED = b"POST /api/v1/activate HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"
 ASKED = b"GET /livez HTTP/1.1\r\nhost: x\r\n"
 
@@ -217,11 +237,10 @@ def test_who_never_sends_the_body_is_not_waited_for(monkeypatch, protocol, start
     assert b"did not arrive in time" in answer
 
 
-@PROTOCOLS
-def test_a_connection_ends_when_nothing_comes_of_it(monkeypatch, protocol):
-    """Even if the application waits for ever for a body."""
+def test_a_connection_ends_when_nothing_comes_of_it(monkeypatch):
+    """Even if the application waits for ever for a body; at the door it is the door that waits."""
     monkeypatch.setattr(serving, "PATIENCE", 0.05)
-    with running(Client(served()).app, settings(), protocol=protocol) as server:
+    with running(Client(served()).app, settings()) as server:
         assert exchange(server.port, ANNOUNCED) == b""
 
 
@@ -264,10 +283,38 @@ def test_who_never_reads_is_not_waited_for(monkeypatch):
         assert given_up.wait(PATIENCE)
 
 
-def test_an_idle_connection_is_kept(monkeypatch):
+@PROTOCOLS
+def test_an_answer_that_is_never_read_is_given_up(monkeypatch, protocol):
+    """Who leaves it lying loses his connection, and with it the rest of the answer."""
+    monkeypatch.setattr(serving, "PATIENCE", 0.05)
+    long = b"x" * (1 << 26)
+
+    async def long_winded(request):
+        return Answer(200, long)
+
+    app = Application({"/": {"GET": long_winded}}, metrics=Metrics(list, most_pools=1), health=Health())
+    with (
+        running(app, settings(), protocol=protocol) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection,
+    ):
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        time.sleep(1)
+        received = 0
+        with suppress(ConnectionResetError):
+            while piece := connection.recv(1 << 20):
+                received += len(piece)
+
+    assert received < len(long)
+
+
+@PROTOCOLS
+def test_an_idle_connection_is_kept(monkeypatch, protocol):
     """One that has been answered and is silent stays for as long as the settings say."""
     monkeypatch.setattr(serving, "PATIENCE", 0.02)
-    with running(Client(served()).app, settings()) as server, httpx2.Client(trust_env=False, timeout=PATIENCE) as client:
+    with (
+        running(Client(served()).app, settings(), protocol=protocol) as server,
+        httpx2.Client(trust_env=False, timeout=PATIENCE) as client,
+    ):
         ports = set()
         for _ in range(2):
             with client.stream("GET", f"{server.url}/livez") as reply:
@@ -278,22 +325,34 @@ def test_an_idle_connection_is_kept(monkeypatch):
         assert len(ports) == 1
 
 
-def test_a_slow_answer_is_no_slow_head(monkeypatch):
+@PROTOCOLS
+def test_an_idle_connection_is_not_kept_for_ever(protocol):
+    """When the settings say, it ends."""
+    with running(Client(served()).app, settings(keep_alive=1), protocol=protocol) as server:
+        assert exchange(server.port, ASKED + b"\r\n").startswith(b"HTTP/1.1 200")
+
+
+@PROTOCOLS
+def test_a_slow_answer_is_no_slow_head(monkeypatch, protocol):
     """Patience is about what the client sends; our own time does not count."""
     monkeypatch.setattr(serving, "PATIENCE", 0.05)
 
-    async def slow(scope, receive, send):
+    async def slow(request):
         await asyncio.sleep(0.5)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+        return Answer(200)
 
-    with running(slow, settings()) as server:
+    app = Application({"/livez": {"GET": slow}}, metrics=Metrics(list, most_pools=1), health=Health())
+    with running(app, settings(), protocol=protocol) as server:
         assert live(server.url) == 200
 
 
-def test_a_body_that_is_too_large_is_answered():
+@PROTOCOLS
+def test_a_body_that_is_too_large_is_answered(protocol):
     """A client that sends a little too much reads why, although it was still sending when that was known."""
-    with running(Client(served()).app, settings()) as server, httpx2.Client(trust_env=False, timeout=PATIENCE) as client:
+    with (
+        running(Client(served()).app, settings(), protocol=protocol) as server,
+        httpx2.Client(trust_env=False, timeout=PATIENCE) as client,
+    ):
         reply = client.post(f"{server.url}/api/v1/activate", content=b"x" * 300_000)
 
         assert (reply.status_code, reply.json()["errorCode"]) == (413, "body.tooLarge")
@@ -351,9 +410,10 @@ def test_a_stop_answers_what_is_under_way():
         assert server.has_ended()
 
 
-def test_idle_connections_do_not_hold_a_stop_up():
+@PROTOCOLS
+def test_idle_connections_do_not_hold_a_stop_up(protocol):
     """A client that keeps its connection open is not waited for."""
-    with running(Client(served()).app, settings()) as server, httpx2.Client(trust_env=False) as client:
+    with running(Client(served()).app, settings(), protocol=protocol) as server, httpx2.Client(trust_env=False) as client:
         client.get(f"{server.url}/livez")
         server.stop()
 

@@ -280,3 +280,45 @@ async def test_a_small_batch_limit_is_kept_and_nobody_is_forgotten(open_desk: Op
 
     assert all(isinstance(outcome, Served) for outcome in outcomes)
     assert batches == [3, 3, 2]
+
+
+async def test_who_submits_is_told_later_and_once(open_desk: OpenDesk, house: House) -> None:
+    """The outcome never comes before `submit` has returned."""
+    told: list[object] = []
+    async with open_desk(house) as desk:
+        desk.submit(activate("a"), told.append)
+        told_at_once = list(told)
+        await desk.ask(activate("b"))
+
+    assert told_at_once == []
+    assert [type(outcome) for outcome in told] == [Served]
+
+
+async def test_who_fails_over_his_answer_harms_nobody_else(open_desk: OpenDesk, house: House) -> None:
+    """The others of the batch are told all the same."""
+    told: list[object] = []
+
+    def fail(outcome: object) -> None:
+        raise ZeroDivisionError
+
+    async with open_desk(house) as desk:
+        desk.submit(activate("bad"), fail)
+        desk.submit(activate("good"), told.append)
+        outcome = await desk.ask(activate("later"))
+
+    assert [type(each) for each in (*told, outcome)] == [Served, Served]
+
+
+async def test_a_loop_that_has_ended_harms_nobody_else(open_desk: OpenDesk, house: House) -> None:
+    """Who went without waiting for his answer takes nobody else's."""
+    async with open_desk(house) as desk:
+
+        async def ask_and_go() -> None:
+            desk.submit(activate("gone"), print)
+            await asyncio.sleep(0)
+
+        await asyncio.to_thread(asyncio.run, ask_and_go())
+        outcome = await desk.ask(activate("here"))
+
+    assert isinstance(outcome, Served)
+    assert house.used() == 2

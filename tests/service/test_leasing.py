@@ -18,8 +18,7 @@ from seatkeeper_server.service import recording, workspace
 from seatkeeper_server.service.calls import Done, Key, PoolStatus, Refused, Served, StatusCall, TokenClaims, Verb
 from seatkeeper_server.service.timekeeping import set_clock_back
 from seatkeeper_server.store.rows import to_fact
-from seatkeeper_server.store.sqlite import SqliteStore
-from support.house import START, TENANT, House, activate, held, make_house
+from support.house import START, TENANT, AnyStore, House, activate, held, make_house
 
 RENDER = Right("render", Kind.ELEMENT_POOL, 5)
 POINTS = Right("points", Kind.USAGE_COUNT, 10, Overdraft("absolute", 2))
@@ -38,7 +37,7 @@ def problem(outcome: object) -> str:
 
 
 @pytest.fixture
-def house(store: SqliteStore) -> House:
+def house(store: AnyStore) -> House:
     return make_house(store, features=(RENDER, POINTS, EXPORT, OFF))
 
 
@@ -67,7 +66,7 @@ def test_the_earliest_end_is_told(house: House) -> None:
     assert refused.refusal.occupancy.next_free_by == START + timedelta(minutes=2, seconds=6)
 
 
-def test_holders_beyond_twenty_are_counted(store: SqliteStore) -> None:
+def test_holders_beyond_twenty_are_counted(store: AnyStore) -> None:
     """A refusal names the first twenty holders and says how many more there are."""
     house = make_house(store, seats=25)
     refused = house.ask(*[activate(f"s{n}") for n in range(26)])[-1]
@@ -282,7 +281,7 @@ def test_misuse_of_features_is_named(house: House, verb: Verb, feature: str, amo
     assert problem(house.one(held(verb, first, feature=feature, amount=amount, key=Key("s", "1", "b")))) == expected
 
 
-def test_the_nonce_chain_admits_each_call_once(store: SqliteStore) -> None:
+def test_the_nonce_chain_admits_each_call_once(store: AnyStore) -> None:
     """The current nonce is accepted, the one before only for the same request, anything else is stale and a fact."""
     house = make_house(store, nonce=NoncePolicy.REQUIRED)
     first = served(house.one(activate("a")))
@@ -298,7 +297,7 @@ def test_the_nonce_chain_admits_each_call_once(store: SqliteStore) -> None:
     assert house.facts().count("Denied") == 1  # repeats within a minute are counted, not written one by one
 
 
-def test_reading_needs_the_current_nonce_and_does_not_consume_it(store: SqliteStore) -> None:
+def test_reading_needs_the_current_nonce_and_does_not_consume_it(store: AnyStore) -> None:
     """Attack 7: a clone can't fetch the current nonce by reading."""
     house = make_house(store, nonce=NoncePolicy.REQUIRED)
     first = served(house.one(activate("a")))
@@ -369,7 +368,7 @@ def test_a_lapsed_seat_is_retaken_while_there_is_room(house: House) -> None:
     assert gone.refusal is not None
 
 
-def test_a_returned_seat_lingers(store: SqliteStore) -> None:
+def test_a_returned_seat_lingers(store: AnyStore) -> None:
     """With linger, a returned seat stays taken for a while, and its own holder may have it back at once."""
     house = make_house(store, seats=1, linger=timedelta(seconds=60))
     first = served(house.one(activate("a")))
@@ -393,7 +392,7 @@ def test_downtime_does_not_count(house: House) -> None:
     assert "Note" in house.facts()
 
 
-def test_a_crash_loop_still_frees_the_seats_of_the_dead(store: SqliteStore) -> None:
+def test_a_crash_loop_still_frees_the_seats_of_the_dead(store: AnyStore) -> None:
     """Attack 6: down ten seconds, up two, again and again: the time up still counts against a dead holder's lease."""
     house = make_house(store, seats=1, lease=timedelta(seconds=30))
     house.one(activate("dead"))
@@ -406,7 +405,7 @@ def test_a_crash_loop_still_frees_the_seats_of_the_dead(store: SqliteStore) -> N
     assert isinstance(house.one(activate("b")), Served)
 
 
-def test_a_clock_that_is_behind_is_set_forward(store: SqliteStore) -> None:
+def test_a_clock_that_is_behind_is_set_forward(store: AnyStore) -> None:
     """A wall clock a year behind keeps time running from the recorded moment, and says so."""
     house = make_house(store)
     house.one(activate("a"))
@@ -419,7 +418,7 @@ def test_a_clock_that_is_behind_is_set_forward(store: SqliteStore) -> None:
     assert house.used() == 1
 
 
-def test_time_never_goes_back(store: SqliteStore) -> None:
+def test_time_never_goes_back(store: AnyStore) -> None:
     """A clock that is behind what another transaction recorded decides at the recorded moment: no order of facts is turned."""
     house = make_house(store)
     house.pass_(10)
@@ -429,7 +428,7 @@ def test_time_never_goes_back(store: SqliteStore) -> None:
     assert served(house.one(activate("b"))).at == START + timedelta(seconds=10)
 
 
-def test_a_clock_set_back_moves_leases_and_places_alike(store: SqliteStore) -> None:
+def test_a_clock_set_back_moves_leases_and_places_alike(store: AnyStore) -> None:
     """When the recorded time itself was wrong, nobody's lease is longer or shorter for it, nor the margin after it."""
     house = make_house(store)
     before = served(house.one(activate("a"))).holding
@@ -630,7 +629,7 @@ def _peek_next_id(house: House) -> str:
 # --- a restored database, several clients, unhappy ends -------------------------------------------------------------
 
 
-def _restored_house(store: SqliteStore, seats: int, **terms: object) -> tuple[House, list[Served], list[str]]:
+def _restored_house(store: AnyStore, seats: int, **terms: object) -> tuple[House, list[Served], list[str]]:
     """A house whose database was set back to before its two seats were taken; the programs still have their leases."""
     house = make_house(store, seats=seats, **terms)  # type: ignore[arg-type]
     programs = [served(house.one(activate(name))) for name in "ab"]
@@ -645,7 +644,7 @@ def _restored_house(store: SqliteStore, seats: int, **terms: object) -> tuple[Ho
     return house, programs, leases
 
 
-def test_every_program_of_a_lost_state_is_counted_whoever_comes_first(store: SqliteStore) -> None:
+def test_every_program_of_a_lost_state_is_counted_whoever_comes_first(store: AnyStore) -> None:
     """Rule 8, with two clients, the higher number first: both leases count, and the newcomer finds the pool full."""
     house, (a, b), (lease_a, lease_b) = _restored_house(store, seats=2)
     served(house.one(held(Verb.REFRESH, b, last_lease=lease_b)))
@@ -656,7 +655,7 @@ def test_every_program_of_a_lost_state_is_counted_whoever_comes_first(store: Sql
     assert "CloneSuspected" not in house.facts()
 
 
-def test_a_restored_seat_that_is_then_refused_is_known_and_counted_once(store: SqliteStore) -> None:
+def test_a_restored_seat_that_is_then_refused_is_known_and_counted_once(store: AnyStore) -> None:
     """What was restored stands although the request is refused; asking again and again counts nothing twice."""
     house, (a, _), (lease_a, _) = _restored_house(store, seats=2)
     house.rows("UPDATE pool SET switch = 'disabled'")
@@ -694,7 +693,7 @@ def test_idempotency_keys_get_downtime_back_too(house: House) -> None:
     assert house.used() == 1
 
 
-def test_room_is_found_however_many_dead_stand_before_it(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_room_is_found_however_many_dead_stand_before_it(store: AnyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dead places are settled a good number at a time, until there is room or none is left."""
     monkeypatch.setattr(workspace, "DUE_AT_ONCE", 3)
     house = make_house(store, seats=20, features=(RENDER,))
@@ -707,7 +706,7 @@ def test_room_is_found_however_many_dead_stand_before_it(store: SqliteStore, mon
     assert house.used() == 1
 
 
-def test_what_is_unlimited_is_refused_before_it_can_no_longer_be_counted(store: SqliteStore) -> None:
+def test_what_is_unlimited_is_refused_before_it_can_no_longer_be_counted(store: AnyStore) -> None:
     """Numbers beyond 2^53 are not exact in every language: the draw is refused, and later ones are still served."""
     house = make_house(store, features=(Right("points", Kind.USAGE_COUNT, None),))
     first = served(house.one(activate("a", features={"points": 2**53 - 10})))
@@ -717,7 +716,7 @@ def test_what_is_unlimited_is_refused_before_it_can_no_longer_be_counted(store: 
     assert isinstance(house.one(held(Verb.CHECK_OUT, first, feature="points", amount=9, key=Key("s", "2", "b"))), Served)
 
 
-def test_a_keyed_repeat_does_not_tell_the_nonce_to_who_shows_a_wrong_one(store: SqliteStore) -> None:
+def test_a_keyed_repeat_does_not_tell_the_nonce_to_who_shows_a_wrong_one(store: AnyStore) -> None:
     """Attack 7: a clone with the token and one recorded call learns nothing by repeating it."""
     house = make_house(store, nonce=NoncePolicy.REQUIRED, features=(RENDER,))
     first = served(house.one(activate("a")))
@@ -729,7 +728,7 @@ def test_a_keyed_repeat_does_not_tell_the_nonce_to_who_shows_a_wrong_one(store: 
     assert problem(house.one(replace(call, nonce=None))) == "nonce.stale"
 
 
-def test_a_return_that_the_device_does_not_vouch_for_frees_nothing_early(store: SqliteStore) -> None:
+def test_a_return_that_the_device_does_not_vouch_for_frees_nothing_early(store: AnyStore) -> None:
     """A proxy that sees the token can't give the seat back behind the program that believes in it."""
     house = make_house(store, seats=1)
     device, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -755,7 +754,7 @@ def test_refusals_for_different_features_have_different_ids(house: House) -> Non
     assert house.facts() == ["Denied", "Denied"]
 
 
-def test_who_has_returned_his_seat_is_not_named_among_its_holders(store: SqliteStore) -> None:
+def test_who_has_returned_his_seat_is_not_named_among_its_holders(store: AnyStore) -> None:
     """A lingering place is taken, but nobody holds it any more."""
     house = make_house(store, seats=1, linger=timedelta(minutes=5))
     house.one(held(Verb.RETURN, served(house.one(activate("gone")))))

@@ -1,8 +1,9 @@
 """The store contract (store/contract.md), sentence by sentence, on every store."""
 
-import sqlite3
 from datetime import timedelta
 
+import apsw
+import psycopg
 import pytest
 from msgspec.structs import replace
 
@@ -15,9 +16,9 @@ from seatkeeper_server.domain.timekeeping import Alive, extended
 from seatkeeper_server.service import recording
 from seatkeeper_server.service.calls import Served, Verb, Who
 from seatkeeper_server.service.ports import Changes
-from seatkeeper_server.store.sqlite import SqliteStore
-from support.house import START, TENANT, activate, held, make_house
+from support.house import START, TENANT, AnyStore, activate, held, make_house
 
+BROKEN = (apsw.ConstraintError, psycopg.IntegrityError)
 RENDER = Right("render", Kind.ELEMENT_POOL, 5)
 
 
@@ -26,7 +27,7 @@ def served(outcome: object) -> Served:
     return outcome
 
 
-def test_an_exception_leaves_nothing_behind(store: SqliteStore) -> None:
+def test_an_exception_leaves_nothing_behind(store: AnyStore) -> None:
     """All or nothing: what a failed transaction wrote is not there."""
     house = make_house(store)
     with pytest.raises(RuntimeError, match="stop"), store.transaction() as tx:
@@ -36,7 +37,7 @@ def test_an_exception_leaves_nothing_behind(store: SqliteStore) -> None:
     assert house.facts() == []
 
 
-def test_holdings_come_back_as_they_were_saved(store: SqliteStore) -> None:
+def test_holdings_come_back_as_they_were_saved(store: AnyStore) -> None:
     """Reading gives back exactly what was saved, to the microsecond."""
     house = make_house(store, features=(RENDER,))
     house.clock.pass_(timedelta(microseconds=123457))
@@ -52,7 +53,7 @@ def test_holdings_come_back_as_they_were_saved(store: SqliteStore) -> None:
         assert tx.holdings([(TENANT, saved.activation_id)])[0].holding == saved
 
 
-def test_pools_come_back_as_they_were_saved(store: SqliteStore) -> None:
+def test_pools_come_back_as_they_were_saved(store: AnyStore) -> None:
     """So do a pool's counters, its chain's end and its refusals of the minute."""
     house = make_house(store, features=(RENDER,))
     key = (TENANT, house.entitlement_id)
@@ -67,7 +68,7 @@ def test_pools_come_back_as_they_were_saved(store: SqliteStore) -> None:
         assert tx.pools([key]) == [saved]
 
 
-def test_who_a_holder_is_comes_back_in_his_latest_words(store: SqliteStore) -> None:
+def test_who_a_holder_is_comes_back_in_his_latest_words(store: AnyStore) -> None:
     """A holder keeps his number and his seat id; every word about him may change."""
     house = make_house(store)
     house.one(activate("a"))
@@ -82,7 +83,7 @@ def test_who_a_holder_is_comes_back_in_his_latest_words(store: SqliteStore) -> N
         assert tx.seats([seat])[0][0] == saved
 
 
-def test_unknown_keys_are_left_out(store: SqliteStore) -> None:
+def test_unknown_keys_are_left_out(store: AnyStore) -> None:
     """Unknown keys are no errors."""
     make_house(store)
     with store.transaction() as tx:
@@ -99,16 +100,16 @@ def test_unknown_keys_are_left_out(store: SqliteStore) -> None:
     assert found == [[]] * 7
 
 
-def test_a_counter_above_its_cap_is_refused(store: SqliteStore) -> None:
+def test_a_counter_above_its_cap_is_refused(store: AnyStore) -> None:
     """The database repeats: never more taken than bought and overdraft."""
     house = make_house(store, seats=2)
-    with pytest.raises(sqlite3.IntegrityError), store.transaction() as tx:
+    with pytest.raises(BROKEN), store.transaction() as tx:
         tx._save("save_rights", [[TENANT, house.entitlement_id, "", 3, 0]])
 
     assert house.used() == 0
 
 
-def test_a_second_present_holding_of_a_holder_is_refused(store: SqliteStore) -> None:
+def test_a_second_present_holding_of_a_holder_is_refused(store: AnyStore) -> None:
     """The database repeats: one present holding per holder."""
     house = make_house(store)
     first = served(house.one(activate("a")))
@@ -116,11 +117,11 @@ def test_a_second_present_holding_of_a_holder_is_refused(store: SqliteStore) -> 
         record = tx.holdings([(TENANT, first.holding.activation_id)])[0]
     twin = replace(record, holding=replace(record.holding, activation_id="act_other"))
 
-    with pytest.raises(sqlite3.IntegrityError), store.transaction() as tx:
+    with pytest.raises(BROKEN), store.transaction() as tx:
         tx.save(Changes(holdings=[twin]))
 
 
-def test_a_number_is_used_once_in_a_chain(store: SqliteStore) -> None:
+def test_a_number_is_used_once_in_a_chain(store: AnyStore) -> None:
     """The database repeats: facts of a chain have each number once."""
     make_house(store)
     with store.transaction() as tx:
@@ -128,11 +129,11 @@ def test_a_number_is_used_once_in_a_chain(store: SqliteStore) -> None:
         ledger = replace(tx.ledgers([TENANT])[0], facts=0)
     again = recording.in_ledger(ledger, Note(at=START, what="two"), START)[1]
 
-    with pytest.raises(sqlite3.IntegrityError), store.transaction() as tx:
+    with pytest.raises(BROKEN), store.transaction() as tx:
         tx.save(Changes(facts=[again]))
 
 
-def test_due_places_come_oldest_first_and_only_when_due(store: SqliteStore) -> None:
+def test_due_places_come_oldest_first_and_only_when_due(store: AnyStore) -> None:
     """`due` gives the places that time has ended, in the order in which they ended."""
     house = make_house(store, seats=5)
     for name in "abc":
@@ -149,7 +150,7 @@ def test_due_places_come_oldest_first_and_only_when_due(store: SqliteStore) -> N
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("floored", [False, True])
 @pytest.mark.parametrize("gap", [7, 50, 4000])
-def test_lost_time_is_given_back_as_the_domain_says(store: SqliteStore, mode: Mode, floored: bool, gap: int) -> None:
+def test_lost_time_is_given_back_as_the_domain_says(store: AnyStore, mode: Mode, floored: bool, gap: int) -> None:
     """`extend_leases` does to every holding what `domain.timekeeping.extended` says of one."""
     house = make_house(store, seats=9, mode=mode)
     holdings = [served(house.one(activate(name))).holding for name in "abcd"]
@@ -177,7 +178,7 @@ def test_lost_time_is_given_back_as_the_domain_says(store: SqliteStore, mode: Mo
     assert any(before.holding != after for before, after in zip(shifted, expected, strict=True))
 
 
-def test_a_batch_is_remembered_by_its_id(store: SqliteStore) -> None:
+def test_a_batch_is_remembered_by_its_id(store: AnyStore) -> None:
     """`was_committed` tells a transaction that happened from one that didn't."""
     make_house(store)
     with store.transaction() as tx:
@@ -189,7 +190,7 @@ def test_a_batch_is_remembered_by_its_id(store: SqliteStore) -> None:
     assert (store.was_committed("happened"), store.was_committed("did not")) == (True, False)
 
 
-def test_migrating_twice_changes_nothing(store: SqliteStore) -> None:
+def test_migrating_twice_changes_nothing(store: AnyStore) -> None:
     """`migrate` on a present database does nothing."""
     house = make_house(store)
     served(house.one(activate("a")))
@@ -198,7 +199,7 @@ def test_migrating_twice_changes_nothing(store: SqliteStore) -> None:
     assert house.used() == 1
 
 
-def test_a_superseded_place_is_kept_beside_the_present_one(store: SqliteStore) -> None:
+def test_a_superseded_place_is_kept_beside_the_present_one(store: AnyStore) -> None:
     """An older copy's place stands under its own generation and goes when its time is over."""
     house = make_house(store, seats=2)
     house.one(activate("a"))

@@ -10,8 +10,7 @@ from seatkeeper_server.domain.terms import Mode
 from seatkeeper_server.domain.timekeeping import extended
 from seatkeeper_server.service.calls import Served
 from seatkeeper_server.service.ports import Changes
-from seatkeeper_server.store.sqlite import SqliteStore
-from support.house import START, TENANT, activate, make_house
+from support.house import START, TENANT, AnyStore, activate, make_house
 
 GAP = timedelta(seconds=50)
 
@@ -24,9 +23,7 @@ def _in_state(holding: Holding, state: State) -> Holding:
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("ends", [None, 60, 130, 5000], ids=["no end", "ends with the lease", "ends soon after", "ends later"])
 @pytest.mark.parametrize("state", [State.HELD, State.TAKEN_BACK, State.RETURNED, State.LAPSED])
-def test_each_kind_of_place_gets_what_the_domain_gives_it(
-    store: SqliteStore, mode: Mode, ends: int | None, state: State
-) -> None:
+def test_each_kind_of_place_gets_what_the_domain_gives_it(store: AnyStore, mode: Mode, ends: int | None, state: State) -> None:
     """Held places and their leases, never beyond the entitlement's end; places that wait for a lease; no others."""
     house = make_house(store, mode=mode, ends_at=None if ends is None else START + timedelta(seconds=ends))
     outcome = house.one(activate("a"))

@@ -1,9 +1,11 @@
 """A small house of real parts: a store, an entitlement in it, the leasing use case, and a clock moved by hand."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper_server.domain.facts import CHAIN_START
@@ -22,8 +24,12 @@ from seatkeeper_server.service.calls import (
 )
 from seatkeeper_server.service.leasing import Leasing
 from seatkeeper_server.service.timekeeping import Timekeeper
+from seatkeeper_server.store.postgres import PostgresStore, PostgresTransaction
 from seatkeeper_server.store.rows import micros
 from seatkeeper_server.store.sqlite import SqliteStore
+from seatkeeper_server.store.transaction import SqlTransaction
+
+AnyStore = SqliteStore | PostgresStore
 
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 TENANT = "t_" + "T" * 22
@@ -79,6 +85,13 @@ class KnownLeases:
         return self.leases.get(lease)
 
 
+def raw(tx: SqlTransaction) -> Callable[..., Any]:
+    """Give what runs SQL with `?` for parameters in a transaction, on every database."""
+    if isinstance(tx, PostgresTransaction):
+        return lambda sql, parameters=(): tx._connection.execute(sql.replace("?", "%s"), parameters)
+    return tx._connection.execute  # type: ignore[attr-defined, no-any-return]
+
+
 class Sold:
     """Serves what was sold: asks the store."""
 
@@ -90,7 +103,7 @@ class Sold:
 class House:
     """Serves calls as a server does, one transaction a batch."""
 
-    store: SqliteStore
+    store: AnyStore
     clock: HandClock
     timekeeper: Timekeeper
     leasing: Leasing
@@ -107,11 +120,13 @@ class House:
 
     def sweep(self) -> None:
         with self.store.transaction() as tx:
-            self.leasing.sweep(tx, self.timekeeper.begin(tx, "sweep"))
+            self.leasing.sweep(tx, self.timekeeper.begin(tx, f"sweep-{next(self.batches)}"))
 
     def rows(self, sql: str) -> list[tuple]:
         with self.store.transaction() as tx:
-            return tx._connection.execute(sql).fetchall()
+            found = raw(tx)(sql)
+            nothing = isinstance(tx, PostgresTransaction) and found.description is None
+            return [] if nothing else list(found.fetchall())
 
     def used(self, key: str = SEAT) -> int:
         return self.rows(f"SELECT used FROM pool_right WHERE key = '{key}'")[0][0]
@@ -125,12 +140,12 @@ class House:
         while beating and self.clock.time + BEAT < end:
             self.clock.pass_(BEAT)
             with self.store.transaction() as tx:
-                self.timekeeper.begin(tx, "beat")
+                self.timekeeper.begin(tx, f"beat-{next(self.batches)}")
         self.clock.pass_(end - self.clock.time)
 
 
 def make_house(
-    store: SqliteStore,
+    store: AnyStore,
     *,
     seats: int = 2,
     overdraft: Overdraft | None = None,
@@ -152,7 +167,7 @@ def make_house(
 
 
 def sell(
-    store: SqliteStore,
+    store: AnyStore,
     rights: tuple[Right, ...],
     *,
     lease: timedelta,
@@ -167,7 +182,7 @@ def sell(
     at = micros(START)
     margin = margin_for(BEAT) // timedelta(microseconds=1)
     with store.transaction() as tx:
-        run = tx._connection.execute
+        run = raw(tx)
         run("INSERT INTO tenant (tenant_id, name, created_at, head) VALUES (?, 'vendor', ?, ?)", (TENANT, at, head))
         run("INSERT INTO product VALUES (?, ?, 'solver', ?)", (TENANT, PRODUCT, at))
         run("INSERT INTO edition VALUES (?, 'ed_1', ?, 'Standard', ?)", (TENANT, PRODUCT, at))
@@ -182,7 +197,7 @@ def sell(
         run("INSERT INTO customer VALUES (?, 'cust_1', 'acme', NULL, NULL, ?)", (TENANT, at))
         run("INSERT INTO entitlement_group VALUES (?, 'egr_1', 'cust_1', NULL, ?)", (TENANT, at))
         run("INSERT INTO entitlement VALUES (?, ?, 'egr_1', 'off_1', ?, 0, NULL, ?)", (TENANT, entitlement_id, at, at))
-        run("INSERT INTO activation_code VALUES (?, ?, 'egr_1', x'00', 'ABCD', ?)", (TENANT, CODE_HASH, at))
+        run("INSERT INTO activation_code VALUES (?, ?, 'egr_1', ?, 'ABCD', ?)", (TENANT, CODE_HASH, b"\0", at))
         run(
             "INSERT INTO pool (tenant_id, entitlement_id, group_id, product_id, edition_id, mode, lease, linger, margin,"
             " nonce, switch, starts_at, ends_at, grace, head)"

@@ -64,6 +64,12 @@ def seatkeeper(*arguments: str | Path, timeout: float = 60, **environment: str) 
     )
 
 
+def children_of(pid: int) -> list[int]:
+    """Give the processes that a process has started and that live."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
 @dataclass
 class CloudServer:
     """One server on one data directory. `wrapper` is a command that runs it, such as strace and its options."""
@@ -88,12 +94,6 @@ class CloudServer:
         """The process id of what was started: the server, or its wrapper."""
         assert self._process is not None
         return self._process.pid
-
-    @property
-    def processes(self) -> list[int]:
-        """The process ids of the server and of those it has started."""
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return [self.pid, *(int(child) for task in tasks for child in (task / "children").read_text().split())]
 
     @property
     def log(self) -> Path:

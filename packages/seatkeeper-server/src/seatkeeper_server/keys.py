@@ -8,29 +8,33 @@ Rules kept here
 - Separate keys per tenant and kind; a text made for one purpose never passes for another.
 - Secrets are compared in constant time; the current and the previous key are both tried, always both.
 - A lease never says more than the stored holding, and never outlives the entitlement or the certificate of its key.
+- Leases are signed together by the key that each of them names: one tenant, one tree. One that repeats no nonce of a client is
+  signed alone, since its text could be guessed (`protocol/tree.py`).
 - What was sold while the server runs is found; asking for tenants that don't exist costs one look-up a second each.
 
 What it doesn't do: it opens no database. `Keyring` is handed a function that reads a tenant's rows.
 """
 
+import asyncio
 import hmac
 import os
 import time
-from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import json
 
-from seatkeeper.protocol import codes, envelopes
+from seatkeeper.protocol import codes, envelopes, tree
 from seatkeeper.protocol.documents import UNREADABLE, CertificateClaims, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
-from seatkeeper.protocol.ids import b64url
+from seatkeeper.protocol.ids import b64url, b64url_bytes
+from seatkeeper.protocol.trust import open_lease
 from seatkeeper_server.domain.terms import SEAT, Kind
 from seatkeeper_server.sealing import SECRET_BYTES, SealKey, SealKeyError
 from seatkeeper_server.service.calls import Served, TokenClaims
@@ -51,7 +55,10 @@ __all__ = [
 CERTIFICATE_LASTS: Final = timedelta(days=365)
 EARLIER_BY: Final = timedelta(days=1)  # a certificate is valid from before it was made: two clocks of one house may differ
 RELOAD_AFTER: Final = 60.0  # seconds; how soon a key renewed by another process is used here
+TOKENS_AT_HAND: Final = 1024  # access tokens per tenant whose HMAC is remembered: as many as may be under way
+CODES_AT_HAND: Final = 256  # codes per tenant whose hash is remembered: a customer's programs all show the same one
 UNKNOWN_FOR: Final = 1.0  # seconds in which an unknown tenant is not looked up again
+MOST_TOGETHER: Final = 256  # leases under one signature: their paths have eight hashes, and more would save next to nothing
 MAX_UNKNOWN: Final = 4096  # unknown tenants remembered; the oldest is forgotten first
 
 _TOKEN_DOMAIN: Final = b"seatkeeper access token v1\0"
@@ -188,6 +195,31 @@ def _sealed_row(
 # --- the keys of a tenant, in use ----------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Turn:
+    """The leases of one tenant that one turn of an event loop asks for, and where each of them goes."""
+
+    loop: asyncio.AbstractEventLoop
+    payloads: list[bytes] = field(default_factory=list)
+    answers: "list[asyncio.Future[str]]" = field(default_factory=list)
+
+    def take(self, payload: bytes) -> "asyncio.Future[str]":
+        answer: asyncio.Future[str] = self.loop.create_future()
+        self.payloads.append(payload)
+        self.answers.append(answer)
+        return answer
+
+    def deliver(self, leases: Iterable[str]) -> None:
+        for answer, lease in zip(self.answers, leases, strict=True):
+            if not answer.done():  # else who asked has gone away
+                answer.set_result(lease)
+
+    def fail(self, error: Exception) -> None:
+        for answer in self.answers:
+            if not answer.done():
+                answer.set_exception(error)
+
+
 class TenantKeys:
     """A tenant's opened keys. Everything a request needs is made ready once, here, rather than at each request."""
 
@@ -200,32 +232,39 @@ class TenantKeys:
         self.root_public_key = next(row.public_key or "" for row in usable if row.purpose == ROOT)
         self.certificate = signing[0].certificate
         self.certificates = tuple(row.certificate for row in signing if row.certificate is not None)
-        self._token_macs = tuple(
+        token_mac, *self._earlier_token_macs = [
             _mac(seal.open(row.sealed, row.context), _TOKEN_DOMAIN) for row in usable if row.purpose == ACCESS_TOKEN
-        )
-        self._code_mac = _mac(next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE), _CODE_DOMAIN)
+        ]
+        # An answer shows the token that its request has shown.
+        self._token_mac = lru_cache(TOKENS_AT_HAND)(partial(_token_mac, token_mac))
+        code_mac = _mac(next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE), _CODE_DOMAIN)
+        self._code_hash = lru_cache(CODES_AT_HAND)(partial(code_hash, code_mac))
         self._signing_key = Ed25519PrivateKey.from_private_bytes(seal.open(signing[0].sealed, signing[0].context))
         self._known = {row.kid: envelopes.read_public_key(row.public_key or "") for row in signing}
         self._certified_until = _read_certificate(envelopes.peek(self.certificate)).exp
         self._signing_kid = signing[0].kid
-        self._lease_head = (self.signed_as(envelopes.LEASE, b"{}").partition(".")[0] + ".").encode("ascii")
-        self._lease_begins = self._lease_head.decode("ascii")
+        self._lease_begins = tuple(
+            envelopes.header_part(typ, self._signing_kid) + "." for typ in (envelopes.LEASE, tree.LEASE_IN_TREE)
+        )
+        self._lease_head = self._lease_begins[0].encode("ascii")
+        self._turn: _Turn | None = None
 
     def code_hash(self, code: str) -> str:
         """Give what an activation code is looked up by, however it was typed."""
-        return code_hash(self._code_mac, code)
+        return self._code_hash(code)
 
     def access_token(self, activation_id: str, generation: int) -> str:
         """Give the token that proves to be this life of this seat: `activationId.generation.HMAC`, opaque to clients."""
         body = f"{activation_id}.{generation}"
-        return f"{body}.{_token_mac(self._token_macs[0], body.encode())}"
+        return f"{body}.{self._token_mac(body)}"
 
     def read_token(self, text: str) -> TokenClaims | None:
         """Give what a token says, if one of our keys made it."""
         body, _, mac = text.rpartition(".")
-        raw, shown, genuine = body.encode(), mac.encode(), False
-        for keyed in self._token_macs:  # all of them, whichever fits: time must not tell
-            genuine |= hmac.compare_digest(_token_mac(keyed, raw).encode(), shown)
+        shown = mac.encode()
+        genuine = hmac.compare_digest(self._token_mac(body).encode(), shown)
+        for keyed in self._earlier_token_macs:  # all of them, whichever fits: time must not tell
+            genuine |= hmac.compare_digest(_token_mac(keyed, body).encode(), shown)
         if not genuine:
             return None
         activation_id, _, generation = body.rpartition(".")
@@ -233,9 +272,32 @@ class TenantKeys:
 
     def signed(self, payload: bytes) -> str:
         """Give the compact JWS over a lease's claims; the same bytes as `envelopes.sign`, its header made only once."""
-        signed = self._lease_head + urlsafe_b64encode(payload).rstrip(b"=")
-        signature = urlsafe_b64encode(self._signing_key.sign(signed))[:86]  # 64 bytes are 86 characters and `==`
-        return (signed + b"." + signature).decode("ascii")
+        signed = self._lease_head + b64url_bytes(payload)
+        return (signed + b"." + b64url_bytes(self._signing_key.sign(signed))).decode("ascii")
+
+    def signed_together(self, payload: bytes) -> "asyncio.Future[str]":
+        """Give the lease over these claims when all that this turn of the running event loop wants signed is known.
+
+        What is then alone is signed alone; two or more share a tree, and so one signature.
+        """
+        loop, turn = asyncio.get_running_loop(), self._turn
+        if turn is None or turn.loop is not loop or len(turn.payloads) >= MOST_TOGETHER:
+            turn = self._turn = _Turn(loop)
+            loop.call_soon(self._sign, turn)
+        return turn.take(payload)
+
+    def _sign(self, turn: _Turn) -> None:
+        if self._turn is turn:
+            self._turn = None
+        try:
+            turn.deliver(self._leases(turn.payloads))
+        except Exception as error:
+            turn.fail(error)
+
+    def _leases(self, payloads: list[bytes]) -> list[str]:
+        if len(payloads) == 1:
+            return [self.signed(payloads[0])]
+        return tree.sign_batch(payloads, kid=self._signing_kid, key=self._signing_key)
 
     def signed_as(self, typ: str, payload: bytes) -> str:
         """Give the compact JWS over a document of another type than a lease."""
@@ -261,8 +323,8 @@ def code_hash(keyed: hmac.HMAC, code: str) -> str:
     return _finished(keyed, codes.canonical(code).encode()).hex()
 
 
-def _token_mac(keyed: hmac.HMAC, body: bytes) -> str:
-    return b64url(_finished(keyed, body))
+def _token_mac(keyed: hmac.HMAC, body: str) -> str:
+    return b64url(_finished(keyed, body.encode()))
 
 
 def _mac(key: bytes, domain: bytes) -> hmac.HMAC:
@@ -329,6 +391,17 @@ class Keyring:
     def sign(self, served: Served, client_nonce: str | None) -> str:
         """Give the signed lease for a served call: what the stored holding says, as of now."""
         keys = self._known(served.entitlement.tenant_id)
+        return keys.signed(self._said(keys, served, client_nonce))
+
+    def sign_together(self, served: Served, client_nonce: str) -> "asyncio.Future[str]":
+        """Give the same, for a program that reads leases in trees, signed with all that this turn of the event loop asks for.
+
+        A nonce is needed: without one, those who share a tree could find out by guessing what a lease in it says.
+        """
+        keys = self._known(served.entitlement.tenant_id)
+        return keys.signed_together(self._said(keys, served, client_nonce))
+
+    def _said(self, keys: TenantKeys, served: Served, client_nonce: str | None) -> bytes:
         holding, entitlement, last = served.holding, served.entitlement, served.pool.terms.last_moment
         ends_at = holding.expires_at if last is None else min(holding.expires_at, last)
         claims = LeaseClaims(
@@ -348,7 +421,7 @@ class Keyring:
             nonce=client_nonce,
             dev=holding.device,
         )
-        return keys.signed(_encode(claims))
+        return _encode(claims)
 
     def certificate(self, tenant_id: str) -> str:
         """Give the certificate under which this tenant's leases are signed."""
@@ -364,7 +437,7 @@ class Keyring:
         if keys is None:
             return None
         try:
-            claims = _read_lease(envelopes.open_envelope(lease, typ=envelopes.LEASE, keys=keys.recognised))
+            claims = _read_lease(open_lease(lease, keys=keys.recognised))
         except (EnvelopeError, *UNREADABLE):
             return None
         return claims if claims.tid == tenant_id and claims.iss == self.database_id else None

@@ -1,7 +1,8 @@
 """Making the calls about one seat: who asks for what, with which token and nonce. Sends nothing.
 
-A call that grants something carries a fresh `clientNonce`, which its lease must repeat. The device vouches for taking the seat
-and for giving it back, so that a token in strange hands does neither. Fields that say nothing are left out.
+A call that grants something carries a fresh `clientNonce`, which its lease must repeat, and says that the lease may be one
+of many that were signed together. The device vouches for taking the seat and for giving it back, so that a token in strange
+hands does neither. Fields that say nothing are left out.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from seatkeeper._talk import Runtime
 from seatkeeper._wire import Call, Kind
 from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import (
+    TREE,
     ActivateRequest,
     CodeCredentials,
     FeatureRequest,
@@ -55,6 +57,7 @@ class Calls:
             holder=self._identity.holder,
             device_key=public_key_text(self._device.public_key()),
             device_proof=devices.prove(self._device, vouched),
+            lease_types=[TREE],
         )
         return self._call("activate", Kept(access_token=kept.access_token), body, nonce)
 
@@ -84,14 +87,16 @@ class Calls:
     def refresh(self, kept: Kept) -> Call:
         """Ask to keep the seat."""
         nonce = self._runtime.nonce()
-        return self._call("refresh", kept, RefreshRequest(client_nonce=nonce, last_lease=kept.last_lease), nonce)
+        body = RefreshRequest(client_nonce=nonce, last_lease=kept.last_lease, lease_types=[TREE])
+        return self._call("refresh", kept, body, nonce)
 
     def feature(self, kind: Kind, kept: Kept, key: str, amount: int) -> Call:
         """Ask for a checkout or return, or report a use."""
         nonce = self._runtime.nonce()
         if kind == "usage":
             return self._call(kind, kept, UsageRequest(key=key, client_nonce=nonce), nonce)
-        return self._call(kind, kept, FeatureRequest(key=key, amount=amount, client_nonce=nonce), nonce)
+        body = FeatureRequest(key=key, amount=amount, client_nonce=nonce, lease_types=[TREE])
+        return self._call(kind, kept, body, nonce)
 
     def entitlement(self, kept: Kept) -> Call:
         """Ask what was bought."""

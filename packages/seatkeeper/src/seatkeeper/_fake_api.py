@@ -17,6 +17,7 @@ from seatkeeper.protocol import devices, ids
 from seatkeeper.protocol.codes import ALPHABET, canonical, make_code
 from seatkeeper.protocol.documents import (
     MAX_BODY_BYTES,
+    TREE,
     UNREADABLE,
     ActivateAnswer,
     ActivateRequest,
@@ -114,19 +115,19 @@ class Api:
         key = request.headers.get("idempotency-key") or asked.client_nonce
         again = self._repeated(key, request)
         if again is not None:
-            return self._granted(again, 200, asked.client_nonce)
+            return self._granted(again, 200, asked)
         now, wanted = self.now(), {feature.key: feature.amount for feature in asked.features}
         place, is_new = self.pool.take(self._fresh(asked, now), wanted, proven=self._proves(request, asked.seat_id), now=now)
         place.nonce = secrets.token_urlsafe(16)
         if key is not None:
             self._repeats[key] = (_digest(request), place.activation_id, place.generation)
-        return self._granted(place, 201 if is_new else 200, asked.client_nonce)
+        return self._granted(place, 201 if is_new else 200, asked)
 
-    def _granted(self, place: Place, status: int, client_nonce: str | None) -> Reply:
+    def _granted(self, place: Place, status: int, asked: ActivateRequest) -> Reply:
         answer = ActivateAnswer(
             access_token=self.signer.token(place),
             activation=self._seen(place),
-            lease=self._lease(place, client_nonce),
+            lease=self._lease(place, asked),
             certificate=self.signer.certificate,
         )
         return _reply(status, answer, place.nonce)
@@ -138,7 +139,7 @@ class Api:
         answer = RefreshAnswer(
             access_token=self.signer.token(place),
             activation=self._seen(place),
-            lease=self._lease(place, asked.client_nonce),
+            lease=self._lease(place, asked),
             certificate=self.signer.certificate,
         )
         return _reply(200, answer, place.nonce)
@@ -234,7 +235,7 @@ class Api:
             active=state.active,
             available=state.available,
             total=state.total,
-            lease=self._lease(place, asked.client_nonce),
+            lease=self._lease(place, asked),
         )
         return _reply(200, answer, place.nonce)
 
@@ -357,10 +358,10 @@ class Api:
             raise Rejection("validation", "this is not a signature by deviceKey over this request", feature="deviceProof")
         return asked.device_key
 
-    def _lease(self, place: Place, client_nonce: str | None) -> str:
+    def _lease(self, place: Place, asked: ActivateRequest | RefreshRequest | FeatureRequest) -> str:
         features = {key: 1 for key, feature in self.pool.features.items() if feature.type == "bool"}
         drawn = {key: amount for key, amount in (place.drawn | place.spent).items() if amount}
-        return self.signer.lease(place, features | drawn, client_nonce)
+        return self.signer.lease(place, features | drawn, asked.client_nonce, TREE in asked.lease_types)
 
     def _seen(self, place: Place) -> ActivationState:
         return ActivationState(

@@ -12,8 +12,10 @@ from seatkeeper._fake_pool import Place, Rejection
 from seatkeeper.protocol import ids
 from seatkeeper.protocol.documents import CertificateClaims, LeaseClaims
 from seatkeeper.protocol.envelopes import CERTIFICATE, LEASE, key_id, public_key_text, sign
+from seatkeeper.protocol.tree import sign_batch
 
 YEAR = 365 * 86_400
+COMPANY = 4  # leaves beside a lease in a tree: with them, both sides and an odd one out come up
 _TOKEN = re.compile(r"Bearer (act_[A-Za-z0-9_-]{22})\.(\d{1,18})\.([A-Za-z0-9_-]+)")
 
 
@@ -48,8 +50,8 @@ class Signer:
         )
         self.certificate = sign(json.encode(claims), typ=CERTIFICATE, kid=key_id(self.root.public_key()), key=self.root)
 
-    def lease(self, place: Place, features: dict[str, int], client_nonce: str | None) -> str:
-        """Sign what a place may do until its stored end."""
+    def lease(self, place: Place, features: dict[str, int], client_nonce: str | None, reads_trees: bool) -> str:
+        """Sign what a place may do until its stored end; every second one in a tree, for programs that read trees."""
         self.sequence += 1
         claims = LeaseClaims(
             iss=self.database,
@@ -68,7 +70,16 @@ class Signer:
             nonce=client_nonce,
             dev=place.device,
         )
-        return sign(json.encode(claims), typ=LEASE, kid=key_id(self._key.public_key()), key=self._key)
+        payload, kid = json.encode(claims), key_id(self._key.public_key())
+        if reads_trees and client_nonce is not None and self.sequence % 2 == 0:
+            return self._in_company(payload, kid)
+        return sign(payload, typ=LEASE, kid=kid, key=self._key)
+
+    def _in_company(self, payload: bytes, kid: str) -> str:
+        """Sign a lease in a tree, among leaves that are nobody's; each time at another place."""
+        leaves, place = [secrets.token_bytes(32) for _ in range(COMPANY)], self.sequence // 2 % (COMPANY + 1)
+        leaves.insert(place, payload)
+        return sign_batch(leaves, kid=kid, key=self._key)[place]
 
     def token(self, place: Place) -> str:
         """Give the access token of a place's present generation."""

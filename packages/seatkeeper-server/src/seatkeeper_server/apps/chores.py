@@ -68,8 +68,10 @@ class Chores:
 
     def forget_holders(self) -> None:
         """Forget names and addresses that nothing speaks of any more."""
-        with self._step() as kept:
-            self.tidying.forget_holders(kept, self.now())
+        more = True
+        while more:
+            with self._step() as kept:
+                more = self.tidying.forget_holders(kept, self.now())
 
     @contextmanager
     def _step(self) -> Iterator[Pruning]:

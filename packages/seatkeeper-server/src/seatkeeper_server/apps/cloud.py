@@ -18,11 +18,11 @@ from seatkeeper.protocol.documents import ActivationEntitlement
 from seatkeeper_server.apps.chores import Chores
 from seatkeeper_server.apps.clock import SteadyClock
 from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
+from seatkeeper_server.apps.door import Door
 from seatkeeper_server.apps.reading import Reader
 from seatkeeper_server.apps.remote_desk import RemoteDesk
 from seatkeeper_server.apps.serving import Server, log_to_stderr
 from seatkeeper_server.apps.serving import serve as serve_http
-from seatkeeper_server.apps.shortcut import ShortcutHttp
 from seatkeeper_server.http.application import Application, application
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.identity import Failures
@@ -123,7 +123,7 @@ def serve(
             settings,
             lambda url: _listening(settings, url, cloud.clock_state, announce),
             running=running,
-            protocol=ShortcutHttp,
+            protocol=Door,
         )
 
 

@@ -4,16 +4,17 @@ The desk owns the one connection that writes; whoever only wants to know somethi
 read here is for keys, reports and metrics. No seat is ever decided from it.
 """
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
+import apsw
+
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store import queries
 from seatkeeper_server.store.catalogue import Catalogue
-from seatkeeper_server.store.sqlite import SQL_FILES, SqliteTransaction
+from seatkeeper_server.store.sqlite import BUSY_TIMEOUT, MILLISECOND, SQL_FILES, SqliteTransaction
 
 Result = TypeVar("Result")
 
@@ -25,7 +26,7 @@ class Reader:
         self._path = path
         self._sql = queries.load(*SQL_FILES)
         self._lock = Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._connection: apsw.Connection | None = None
 
     def read(self, question: Callable[[Catalogue], Result]) -> Result:
         """Have a question answered from one snapshot.
@@ -40,8 +41,8 @@ class Reader:
                 try:
                     return question(Catalogue(SqliteTransaction(connection, self._sql)))
                 finally:
-                    connection.rollback()
-            except sqlite3.Error as error:
+                    connection.execute("ROLLBACK")
+            except apsw.Error as error:
                 self._forget()
                 raise StorageUnavailable(f"{self._path}: {error}") from error
 
@@ -50,9 +51,10 @@ class Reader:
         with self._lock:
             self._forget()
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connected(self) -> apsw.Connection:
         if self._connection is None:
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+            connection.set_busy_timeout(BUSY_TIMEOUT // MILLISECOND)
             connection.execute("PRAGMA query_only=ON")
             self._connection = connection
         return self._connection

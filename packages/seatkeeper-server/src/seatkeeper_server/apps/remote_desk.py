@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -30,7 +31,7 @@ from seatkeeper_server.apps import desk_wire as wire
 from seatkeeper_server.apps.deciding import Order
 from seatkeeper_server.apps.desk_process import CHUNK
 from seatkeeper_server.service.calls import Call, Outcome
-from seatkeeper_server.service.desk import MAX_WAITING, Closed, Overloaded, Result, Trays, deliver, has_room
+from seatkeeper_server.service.desk import MAX_WAITING, Closed, Overloaded, Result, Trays, deliver, has_room, settle
 from seatkeeper_server.service.ports import StorageUnavailable
 
 STARTS_WITHIN: Final = 30.0  # seconds
@@ -45,7 +46,8 @@ _NOTHING: Final = memoryview(b"")
 
 log = structlog.get_logger("seatkeeper.desk")
 
-Answers = list[tuple["asyncio.Future[Outcome]", Result]]
+OnResult = Callable[[Result], None]
+Answers = list[tuple[OnResult, Result]]
 
 
 class Runs(Protocol):
@@ -90,7 +92,7 @@ class RemoteDesk:
         self._start = start
 
         self._numbers = count()
-        self._answers: dict[int, asyncio.Future[Outcome]] = {}  # of all that was asked and is not answered
+        self._answers: dict[int, OnResult] = {}  # of all that was asked and is not answered
         self._arrived: list[wire.Numbered] = []  # in this turn of the loop
         self._behind: Trays[wire.Numbered] = Trays()  # while the process does not take more
         self._unsent = _NOTHING  # of the frame that is being sent
@@ -162,30 +164,37 @@ class RemoteDesk:
             return "What decides does not answer."
         return None
 
-    def ask(self, call: Call) -> "asyncio.Future[Outcome]":
-        """Have a call decided; the outcome, once awaited, is durable.
-
-        It fails with StorageFull or StorageUnavailable if nothing was recorded, or nothing is known of that.
+    async def ask(self, call: Call) -> Outcome:
+        """Have a call decided; the outcome is durable when it is given.
 
         Raises:
             Overloaded: too many calls wait; nothing was done.
             Closed: the desk has stopped; nothing was done.
-            StorageUnavailable: the process has died and is being started again; nothing was done.
+            StorageFull: nothing was recorded.
+            StorageUnavailable: nothing was recorded, or nothing is known of that.
+        """
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.submit(call, partial(settle, answer))
+        return await answer
+
+    def submit(self, call: Call, on_result: OnResult) -> None:
+        """Have a call decided; `on_result` is told the outcome, or why there is none, on the event loop that runs now.
+
+        It is told once, and later: never before this returns. What it raises is logged and harms nobody else. The errors
+        are those of `ask`; all but StorageFull may be raised here, and then nothing was done.
         """
         if self._closed:
             raise Closed
         if not has_room(call, len(self._answers), self._max_waiting):
             raise Overloaded
-        loop = self._loop
-        if loop is None or loop is not asyncio.get_running_loop():
-            loop = self._enter_loop()
-        if not self._arrived:
+        if not self._arrived:  # the first of a turn: to ask for the loop each time costs as much as all the rest of this
+            loop = self._loop
+            if loop is None or loop is not asyncio.get_running_loop():
+                loop = self._enter_loop()
             loop.call_soon(self._hand_over)
         number = next(self._numbers)
-        answer: asyncio.Future[Outcome] = loop.create_future()
-        self._answers[number] = answer
+        self._answers[number] = on_result
         self._arrived.append((number, call))
-        return answer
 
     # --- in the loop: sending and receiving ------------------------------------------------------------------------
 
@@ -329,9 +338,7 @@ class RemoteDesk:
         never_sent = {number for number, _ in [*self._arrived, *self._behind.take(len(self._answers))]}
         unsent, numbers = self._unsent, self._answers.keys() - never_sent
         _deliver_in(home, self._given_up("another event loop asks now"))
-        nobody: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        nobody.cancel()
-        self._answers, self._unsent = dict.fromkeys(numbers, nobody), unsent
+        self._answers, self._unsent = dict.fromkeys(numbers, _tell_nobody), unsent
 
     def _lose_life(self) -> None:
         """Fail what was asked: nobody knows how much of it was recorded. The keeper starts the next process."""
@@ -478,6 +485,10 @@ class RemoteDesk:
 def _deliver_in(loop: asyncio.AbstractEventLoop, answers: Answers) -> None:
     with suppress(RuntimeError):  # it is closed, and nobody awaits them
         loop.call_soon_threadsafe(deliver, answers)
+
+
+def _tell_nobody(result: Result) -> None:
+    """Stand for who has left with his event loop."""
 
 
 def _running_here() -> asyncio.AbstractEventLoop | None:

@@ -4,13 +4,13 @@ It knows no route and no database. On SIGTERM or SIGINT it takes no new connecti
 that its caller can close what the answers needed. Port 0 takes a free port; `announce` is told the real one.
 """
 
+import asyncio
 import errno
 import logging
 import signal
 import socket
 import ssl
 import sys
-from asyncio import BaseTransport, TimerHandle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +72,7 @@ def serve(
     announce: Callable[[str], None],
     *,
     running: Callable[[Server], None] = lambda server: None,
-    protocol: "type[BoundedHttp] | None" = None,
+    protocol: type[asyncio.Protocol] | None = None,
 ) -> None:
     """Serve until told to stop. `announce` is told the URL; `running` is handed what can stop it, for callers without signals.
 
@@ -142,7 +142,7 @@ def _told(*files: Path) -> Iterator[None]:
         raise CannotServe(f"TLS: {names} can't be used: {error.strerror or error}") from error
 
 
-def _config(app: Any, settings: Settings, tls: ssl.SSLContext | None, protocol: "type[BoundedHttp]") -> uvicorn.Config:
+def _config(app: Any, settings: Settings, tls: ssl.SSLContext | None, protocol: type[asyncio.Protocol]) -> uvicorn.Config:
     proxies = [address.strip() for address in settings.trusted_proxies.split(",") if address.strip()]
     return uvicorn.Config(
         app,
@@ -177,9 +177,9 @@ class BoundedHttp(HttpToolsProtocol):
     _whole = False  # the last request has arrived to its end
     _head_bytes = 0
     _steps = 0  # heads and bodies that have arrived
-    _patience: TimerHandle | None = None
+    _patience: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to count."""
         super().connection_made(transport)  # type: ignore[arg-type]  # it is a stream's
         self._patience = self.loop.call_later(PATIENCE, self._lose_patience, 0)

@@ -27,7 +27,8 @@ class Alive(Struct, frozen=True):
 
     `boot_id` and `boot_at` are the operating system's boot and the time counted since, when it was written; `drift` is how
     far the wall clock has moved against that, in steps too small to be downtime; `offset` keeps time running when the wall
-    clock is behind what was recorded.
+    clock is behind what was recorded. `given` counts how many times lost time was given back, so that of several servers only
+    one does it.
     """
 
     at: datetime
@@ -35,6 +36,7 @@ class Alive(Struct, frozen=True):
     boot_at: timedelta = timedelta(0)
     drift: timedelta = timedelta(0)
     offset: timedelta = timedelta(0)
+    given: int = 0
 
 
 def margin_for(beat: timedelta) -> timedelta:
@@ -46,6 +48,16 @@ def downtime(alive_at: datetime, now: datetime, beat: timedelta) -> timedelta:
     """Tell how much time nobody could refresh in; nothing if the gap is small enough for the margin."""
     gap = now - alive_at
     return gap if gap > margin_for(beat) else timedelta(0)
+
+
+def offset(alive: Alive, told: datetime, beat: timedelta) -> timedelta:
+    """Tell how far a database's time runs ahead of its clock: as far as it did, and so far that time goes on.
+
+    Nothing once the clock has caught up with what was recorded. Less than a beat is no matter: time stands still for so long.
+    """
+    if told >= alive.at:
+        return timedelta(0)
+    return alive.offset if told + alive.offset >= alive.at - beat else alive.at - told
 
 
 def step(alive: Alive, now: datetime, boot_id: str, boot_at: timedelta) -> timedelta:

@@ -1,16 +1,20 @@
-"""The thin ASGI application: finds the route, reads the body, calls the handler, sends the answer.
+"""The thin application: finds the route, calls the handler, counts and gives the answer; for ASGI it reads the body too.
 
 No framework, because this is on the path of every refresh: a dictionary of paths, plain functions, msgspec documents. Whatever
-a handler raises becomes an answer in `problems.py`.
+a handler raises becomes an answer in `problems.py`. ASGI is one door to it; another may find a route and begin by itself.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Final
 
 import structlog
 
 from seatkeeper_server.http import licensing
+from seatkeeper_server.http.handling import Handling
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.licensing import Front, Handler
 from seatkeeper_server.http.messages import Answer, Disconnected, Receive, Request, Scope, Send, read_body, request_of
@@ -27,13 +31,28 @@ log = structlog.get_logger("seatkeeper.http")
 Routes = Mapping[str, Mapping[str, Handler]]
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is served under a method and a path; the metrics know it by its name."""
+
+    method: str
+    path: str
+    handler: Handler
+    name: str
+    takes_body: bool
+
+
+Reply = Callable[[Answer], None]
+
+
 class Application:
     """Serves routes. `access_log` writes an event for every request, which costs as much as a request."""
 
     def __init__(self, routes: Routes, *, metrics: Metrics, health: Health, access_log: bool = False) -> None:
-        self._routes = {
-            path: {method: (handler, f"{method} {path}") for method, handler in handlers.items()}
+        self.routes: Final[Mapping[tuple[str, str], Route]] = {
+            (method, path): Route(method, path, handler, f"{method} {path}", method not in _BODILESS)
             for path, handlers in routes.items()
+            for method, handler in handlers.items()
         }
         self._metrics = metrics
         self._health = health
@@ -44,35 +63,43 @@ class Application:
         if scope["type"] != "http":
             raise NotImplementedError(f"only HTTP is served here, not {scope['type']}")
         started, request = perf_counter(), request_of(scope)
+        route = self.routes.get((request.method, request.path)) or self._no_route(request)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        reply = partial(_settle, answer)
         try:
-            if request.method not in _BODILESS:
+            if route.takes_body:
                 request.body = await read_body(request, receive)
         except Disconnected:
             return
         except Exception as error:
-            answer = self._counted(request, self._answer_to(error), started)
+            reply(self.end(route, request, started, error))
         else:
-            answer = await self.answer(request, started)
-        await _send(answer, send)
+            self.begin(route, request, started, reply)
+        await _send(await answer, send)
 
-    async def answer(self, request: Request, started: float) -> Answer:
-        """Give the answer to a request that has been read; `started` is when that began, on `perf_counter`."""
-        handler = self._route(request)[0]
-        try:
-            answer = _no_such_route(self._routes.get(request.path, {})) if handler is None else await handler(request)
-        except Exception as error:
-            answer = self._answer_to(error)
-        return self._counted(request, answer, started)
+    def begin(self, route: Route, request: Request, started: float, reply: Reply) -> None:
+        """Have a request that has been read answered; `reply` is told, at once or later on this event loop.
 
-    def _counted(self, request: Request, answer: Answer, started: float) -> Answer:
+        `started` is when that began, on `perf_counter`.
+        """
+        _Answering(self, route, request, started, reply).go_on()
+
+    def end(self, route: Route, request: Request, started: float, result: Answer | Exception) -> Answer:
+        """Give the answer that a result, or an error, comes to, and count it."""
+        answer = self._answer_to(result) if isinstance(result, Exception) else result
         seconds = perf_counter() - started
-        self._metrics.answered(self._route(request)[1], answer.status, seconds)
+        self._metrics.answered(route.name, answer.status, seconds)
         if self._access_log:
             _log_access(request, answer, seconds)
         return answer
 
-    def _route(self, request: Request) -> tuple[Handler | None, str]:
-        return self._routes.get(request.path, _NOTHING).get(request.method, (None, NO_ROUTE))
+    def _no_route(self, request: Request) -> Route:
+        answer = _no_such_route(sorted(method for method, path in self.routes if path == request.path))
+
+        async def say_so(request: Request) -> Answer:
+            return answer
+
+        return Route(request.method, request.path, say_so, NO_ROUTE, request.method not in _BODILESS)
 
     def _answer_to(self, error: Exception) -> Answer:
         if isinstance(error, StorageFull | StorageUnavailable):
@@ -80,7 +107,23 @@ class Application:
         return answer_to(error)
 
 
-_NOTHING: Final[dict[str, tuple[Handler, str]]] = {}
+class _Answering(Handling[Answer]):
+    """A request whose handler is at work."""
+
+    __slots__ = ("_app", "_reply", "_request", "_route", "_started")
+
+    def __init__(self, app: Application, route: Route, request: Request, started: float, reply: Reply) -> None:
+        super().__init__(route.handler(request))
+        self._app, self._route, self._request, self._started, self._reply = app, route, request, started, reply
+
+    def end(self, result: Answer | Exception) -> None:
+        """Give the answer."""
+        self._reply(self._app.end(self._route, self._request, self._started, result))
+
+
+def _settle(future: "asyncio.Future[Answer]", answer: Answer) -> None:
+    if not future.done():  # who asked may have gone
+        future.set_result(answer)
 
 
 def application(front: Front, health: Health, *, access_log: bool = False) -> Application:
@@ -96,10 +139,10 @@ def application(front: Front, health: Health, *, access_log: bool = False) -> Ap
     return Application(routes, metrics=front.metrics, health=health, access_log=access_log)
 
 
-def _no_such_route(others: Mapping[str, object]) -> Answer:
-    if not others:
+def _no_such_route(methods: Sequence[str]) -> Answer:
+    if not methods:
         return problem_answer("notFound")
-    allowed = ", ".join(sorted(others))
+    allowed = ", ".join(methods)
     return problem_answer(
         "notFound", f"This path answers to {allowed} only.", status=405, headers=[(b"allow", allowed.encode())]
     )

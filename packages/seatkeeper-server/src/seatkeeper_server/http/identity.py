@@ -80,6 +80,7 @@ def code_of(document: Credentialed) -> str | None:
     return credentials.code if isinstance(credentials, CodeCredentials) else None
 
 
+@lru_cache(maxsize=1024)
 def hint_of(code: str) -> str:
     """Give the part of a code that facts and logs may show: the last four characters, if they are digits or plain letters.
 
@@ -98,11 +99,14 @@ async def holder_of(request: Request, tenants: Tenants) -> tuple[TenantKeys, Tok
         Overloaded, StorageUnavailable: the tenant can't be looked up now.
     """
     tenant_id, token = request.tenant_id, bearer_of(request)
-    keys = await tenants.keys(tenant_id) if tenant_id is not None and token is not None and is_tenant_id(tenant_id) else None
-    claims = keys.read_token(token) if keys is not None and token is not None else None
-    if keys is None or claims is None:
-        raise ProblemError("token.invalid")
-    return keys, claims
+    if tenant_id is not None and token is not None:
+        keys = tenants.at_hand(tenant_id)
+        if keys is None and is_tenant_id(tenant_id):
+            keys = await tenants.keys(tenant_id)
+        claims = keys.read_token(token) if keys is not None else None
+        if keys is not None and claims is not None:
+            return keys, claims
+    raise ProblemError("token.invalid")
 
 
 def earlier_life(request: Request, keys: TenantKeys | None) -> TokenClaims | None:

@@ -11,9 +11,9 @@ Rules of the contract that are kept here
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn
 from urllib.parse import parse_qs
 
 import structlog
@@ -22,6 +22,7 @@ from msgspec import json
 from seatkeeper.protocol import devices
 from seatkeeper.protocol.documents import (
     MAX_AMOUNT,
+    TREE,
     ActivateAnswer,
     ActivateRequest,
     ActivationEntitlement,
@@ -33,6 +34,7 @@ from seatkeeper.protocol.documents import (
     UsageRequest,
     WantedFeature,
 )
+from seatkeeper_server.http.handling import Decides, Handled, decided
 from seatkeeper_server.http.identity import (
     Failures,
     code_of,
@@ -44,15 +46,21 @@ from seatkeeper_server.http.identity import (
     key_of,
     tenant_of,
 )
-from seatkeeper_server.http.mapping import activation_state, denial_of, feature_answer, sentence_for, status_answer
+from seatkeeper_server.http.mapping import activation_state, feature_answer, status_answer
 from seatkeeper_server.http.messages import Answer, Header, Request, json_answer
 from seatkeeper_server.http.metrics import Metrics
-from seatkeeper_server.http.problems import ProblemError, problem_answer, read_document, reject_field, retry_after
+from seatkeeper_server.http.problems import (
+    ProblemError,
+    problem_answer,
+    read_document,
+    refusal_answer,
+    reject_field,
+    retry_after,
+)
 from seatkeeper_server.http.tenants import Tenants
 from seatkeeper_server.keys import Keyring, TenantKeys
 from seatkeeper_server.service.calls import (
     ActivateCall,
-    Call,
     Done,
     HeldCall,
     Key,
@@ -75,20 +83,6 @@ _read_usage: Final = json.Decoder(UsageRequest)
 _read_status: Final = json.Decoder(StatusRequest)
 
 
-class Asks(Protocol):
-    """The desk, as the front sees it."""
-
-    def ask(self, call: Call) -> Awaitable[Outcome]:
-        """Have a call decided and, where it changes anything, recorded durably.
-
-        Raises:
-            Overloaded: too many calls wait.
-            StorageFull: nothing was recorded.
-            StorageUnavailable: nothing was acknowledged.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
     """What the routes need. `entitlements` reads what was bought (tenant, entitlement); it may block, so it gets a thread.
@@ -96,7 +90,7 @@ class Front:
     `keyring` signs for tenants that were served; of whom nothing is known yet, `tenants` is asked.
     """
 
-    desk: Asks
+    desk: Decides
     keyring: Keyring
     tenants: Tenants
     entitlements: Callable[[str, str], ActivationEntitlement | None]
@@ -105,13 +99,13 @@ class Front:
     contact: str | None = None  # whom refused users should ask, where the vendor named nobody
 
 
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[Request], Handled[Answer]]
 
 
 def routes(front: Front) -> Mapping[str, Mapping[str, Handler]]:
     """Give the routing table, path by path. Paths that the reference only infers have their aliases here."""
 
-    def on(handler: Callable[[Front, Request], Awaitable[Answer]]) -> Handler:
+    def on(handler: Callable[[Front, Request], Handled[Answer]]) -> Handler:
         return lambda request: handler(front, request)
 
     return {
@@ -138,7 +132,8 @@ async def activate(front: Front, request: Request) -> Answer:
     code = code_of(ask)
     if code is None:
         return _unknown(front, request, "")
-    keys, code_hash = await front.tenants.keys_for_code(tenant_id, code)
+    tenants = front.tenants
+    keys, code_hash = tenants.at_hand_for_code(tenant_id, code) or await tenants.keys_for_code(tenant_id, code)
     call = ActivateCall(
         tenant_id=tenant_id,
         code_hash=code_hash,
@@ -153,9 +148,9 @@ async def activate(front: Front, request: Request) -> Answer:
         device=_device(tenant_id, ask),
         borrow=ask.borrow_until is not None,
     )
-    match await front.desk.ask(call):
+    match await decided(front.desk, call):
         case Served() as served:
-            return _activated(front, served, ask.client_nonce)
+            return await _activated(front, served, ask)
         case Refused("credentials.unknown"):
             return _unknown(front, request, call.code_hint)
         case Refused() as refused:
@@ -164,12 +159,12 @@ async def activate(front: Front, request: Request) -> Answer:
             return _unexpected(other)
 
 
-def _activated(front: Front, served: Served, client_nonce: str | None) -> Answer:
+async def _activated(front: Front, served: Served, ask: ActivateRequest) -> Answer:
     tenant_id, holding = served.entitlement.tenant_id, served.holding
     answer = ActivateAnswer(
         access_token=_keys(front, tenant_id).access_token(holding.activation_id, holding.generation),
         activation=activation_state(served),
-        lease=front.keyring.sign(served, client_nonce),
+        lease=await _lease(front, served, ask),
         certificate=front.keyring.certificate(tenant_id),
     )
     return json_answer(201 if served.new_place else 200, answer, _nonce(served.nonce))
@@ -211,6 +206,8 @@ def _amounts(wanted: list[WantedFeature]) -> dict[str, int]:
     Raises:
         ProblemError: together it is more than one may ask for: every amount alone may be counted, their sum need not be.
     """
+    if not wanted:
+        return {}
     if sum(each.amount for each in wanted) > MAX_AMOUNT:
         reject_field("features", f"The amounts add up to more than {MAX_AMOUNT}.")
     amounts: dict[str, int] = {}
@@ -234,7 +231,7 @@ async def status(front: Front, request: Request) -> Answer:
         product_id=ask.product_id,
         address=request.address,
     )
-    match await front.desk.ask(call):
+    match await decided(front.desk, call):
         case PoolStatus() as found:
             return json_answer(200, status_answer(found))
         case Refused("credentials.unknown"):
@@ -261,7 +258,8 @@ async def refresh(front: Front, request: Request) -> Answer:
     """PATCH /api/v1/activation/refresh: keep the seat."""
     keys, token = await holder_of(request, front.tenants)
     ask = read_document(request.body or b"{}", _read_refresh)
-    outcome = await front.desk.ask(
+    outcome = await decided(
+        front.desk,
         HeldCall(
             verb=Verb.REFRESH,
             tenant_id=keys.tenant_id,
@@ -270,14 +268,14 @@ async def refresh(front: Front, request: Request) -> Answer:
             fingerprint=fingerprint_of(request) if ask.client_nonce is not None else None,
             key=_held_key(request, token),
             last_lease=ask.last_lease,
-        )
+        ),
     )
     if not isinstance(outcome, Served):
         return _not_served(front, outcome)
     answer = RefreshAnswer(
         access_token=keys.access_token(outcome.holding.activation_id, outcome.holding.generation),
         activation=activation_state(outcome),
-        lease=front.keyring.sign(outcome, ask.client_nonce),
+        lease=await _lease(front, outcome, ask),
         # Who shows a lease of the present key knows its certificate. Others may not: the key was changed, or they keep none.
         certificate=None if keys.signed_by_current(ask.last_lease) else keys.certificate,
     )
@@ -287,9 +285,8 @@ async def refresh(front: Front, request: Request) -> Answer:
 async def deactivate(front: Front, request: Request) -> Answer:
     """DELETE /api/v1/activation: give the seat back. Twice is as good as once."""
     keys, token = await holder_of(request, front.tenants)
-    outcome = await front.desk.ask(
-        HeldCall(verb=Verb.RETURN, tenant_id=keys.tenant_id, token=token, device_proof=request.device_proof)
-    )
+    call = HeldCall(verb=Verb.RETURN, tenant_id=keys.tenant_id, token=token, device_proof=request.device_proof)
+    outcome = await decided(front.desk, call)
     return Answer(204) if isinstance(outcome, Served | Done) else _not_served(front, outcome)
 
 
@@ -313,7 +310,8 @@ async def entitlement(front: Front, request: Request) -> Answer:
 
 async def _read_seat(front: Front, request: Request) -> Served | Answer:
     keys, token = await holder_of(request, front.tenants)
-    outcome = await front.desk.ask(HeldCall(verb=Verb.READ, tenant_id=keys.tenant_id, token=token, nonce=request.nonce))
+    call = HeldCall(verb=Verb.READ, tenant_id=keys.tenant_id, token=token, nonce=request.nonce)
+    outcome = await decided(front.desk, call)
     return outcome if isinstance(outcome, Served) else _not_served(front, outcome)
 
 
@@ -330,13 +328,13 @@ async def give_back(front: Front, request: Request) -> Answer:
 async def _feature_call(front: Front, request: Request, verb: Verb) -> Answer:
     keys, token = await holder_of(request, front.tenants)
     ask = read_document(request.body, _read_feature)
-    outcome = await front.desk.ask(_counted_call(verb, request, keys, token, ask.key, ask.client_nonce, ask.amount))
+    outcome = await decided(front.desk, _counted_call(verb, request, keys, token, ask.key, ask.client_nonce, ask.amount))
     if not isinstance(outcome, Served):
         return _not_served(front, outcome)
     tally = outcome.pool.tallies.get(ask.key)
     if tally is None:
         raise ProblemError("feature.unknown")
-    lease = front.keyring.sign(outcome, ask.client_nonce)
+    lease = await _lease(front, outcome, ask)
     return json_answer(200, feature_answer(outcome, ask.key, tally, lease, keys.certificate), *_next_nonce(request, outcome))
 
 
@@ -344,7 +342,7 @@ async def use(front: Front, request: Request) -> Answer:
     """POST …/features/usage: say that a feature was used."""
     keys, token = await holder_of(request, front.tenants)
     ask = read_document(request.body, _read_usage)
-    outcome = await front.desk.ask(_counted_call(Verb.USE, request, keys, token, ask.key, ask.client_nonce))
+    outcome = await decided(front.desk, _counted_call(Verb.USE, request, keys, token, ask.key, ask.client_nonce))
     if not isinstance(outcome, Served | Done):
         return _not_served(front, outcome)
     return Answer(204, headers=_next_nonce(request, outcome))
@@ -415,8 +413,7 @@ def refusal(front: Front, refused: Refused) -> Answer:
     front.metrics.refused(refused.problem if told is None else told.rule)
     if told is None or told.rule == "nonce":
         return problem_answer(refused.problem)
-    denial = denial_of(told, told.contact or front.contact)
-    return problem_answer(refused.problem, sentence_for(refused.problem, told), denial=denial)
+    return refusal_answer(refused.problem, told, told.contact or front.contact)
 
 
 def _not_served(front: Front, outcome: Outcome) -> Answer:
@@ -425,6 +422,13 @@ def _not_served(front: Front, outcome: Outcome) -> Answer:
 
 def _unexpected(outcome: Outcome) -> NoReturn:
     raise TypeError(f"the desk answered with a {type(outcome).__name__} where that makes no sense")
+
+
+async def _lease(front: Front, served: Served, ask: ActivateRequest | RefreshRequest | FeatureRequest) -> str:
+    """Sign the lease of a served call; for a program that reads leases in trees, together with what is answered meanwhile."""
+    if ask.client_nonce is None or TREE not in ask.lease_types:
+        return front.keyring.sign(served, ask.client_nonce)
+    return await front.keyring.sign_together(served, ask.client_nonce)
 
 
 def _keys(front: Front, tenant_id: str) -> TenantKeys:

@@ -5,10 +5,9 @@ Reading is bounded: a body has at most 64 KiB and arrives within ten seconds. No
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from msgspec import json
+from msgspec import Struct, json
 
 from seatkeeper.protocol.documents import MAX_BODY_BYTES
 
@@ -28,7 +27,7 @@ Header = tuple[bytes, bytes]
 
 encode = json.Encoder().encode
 
-_WANTED: Final = {
+WANTED: Final = {  # the headers that a request keeps, by name, and as what
     b"n-tenantid": "tenant_id",
     b"n-nonce": "nonce",
     b"authorization": "authorization",
@@ -56,8 +55,7 @@ class Disconnected(Exception):
     """Who asked has gone."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     """One request: what a handler may know of it. Header values are as they came; `None` is a header that didn't."""
 
     method: str
@@ -74,13 +72,12 @@ class Request:
     body: bytes = b""
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """What goes back."""
 
     status: int
     body: bytes = b""
-    headers: list[Header] = field(default_factory=list)
+    headers: list[Header] = []
 
 
 def json_answer(status: int, document: object, *headers: Header) -> Answer:
@@ -93,7 +90,7 @@ def request_of(scope: Scope) -> Request:
     client = scope.get("client")
     request = Request(scope["method"], scope["path"], scope["query_string"], client[0] if client else None)
     for name, value in scope["headers"]:
-        if (wanted := _WANTED.get(name)) is not None:
+        if (wanted := WANTED.get(name)) is not None:
             setattr(request, wanted, value.decode("latin-1"))
     return request
 

@@ -17,11 +17,12 @@ from time import monotonic
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from seatkeeper.protocol.problems import DENIAL_RULES, PROBLEMS
+from seatkeeper_server.http.counting import Counts, Times
 from seatkeeper_server.http.identity import bearer_of, is_this_machine
 from seatkeeper_server.http.messages import Answer, Request
 from seatkeeper_server.http.problems import ProblemError
@@ -77,14 +78,10 @@ class Metrics:
     ) -> None:
         self._readers = readers
         self._registry = CollectorRegistry()
-        self._requests = Histogram(
-            "seatkeeper_request_seconds",
-            "Time from a request's head to its answer.",
-            ("route", "status"),
-            buckets=_SECONDS,
-            registry=self._registry,
+        self._requests = Times(
+            "seatkeeper_request_seconds", "Time from a request's head to its answer.", ("route", "status"), _SECONDS
         )
-        self._refusals = Counter("seatkeeper_refusals", "Requests refused, by rule.", ("rule",), registry=self._registry)
+        self._refusals = Counts("seatkeeper_refusals", "Requests refused, by rule.", "rule", sorted(_RULES), OTHERS)
         self._commits = Histogram(
             "seatkeeper_commit_seconds",
             "Time in which a batch of calls was decided and made durable.",
@@ -92,21 +89,16 @@ class Metrics:
             registry=self._registry,
         )
         self._batches = Histogram("seatkeeper_batch_calls", "Calls in a batch.", buckets=_CALLS, registry=self._registry)
-        self._registry.register(_Pools(_Seldom(pools, clock), most_pools))
-        # Looking a label up costs more than counting.
-        self._observe: dict[tuple[str, int], Callable[[float], None]] = {}
-        self._count_refusal = {rule: self._refusals.labels(rule).inc for rule in (*_RULES, OTHERS)}
+        for collector in (self._requests, self._refusals, _Pools(_Seldom(pools, clock), most_pools)):
+            self._registry.register(collector)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
-        observe = self._observe.get((route, status))
-        if observe is None:
-            observe = self._observe[route, status] = self._requests.labels(route, str(status)).observe
-        observe(seconds)
+        """Count a request that was answered; on the event loop."""
+        self._requests.observe(route, status, seconds)
 
     def refused(self, rule: str) -> None:
-        """Count a refusal."""
-        self._count_refusal.get(rule, self._count_refusal[OTHERS])()
+        """Count a refusal; on the event loop."""
+        self._refusals.count(rule)
 
     def batch(self, calls: int, seconds: float) -> None:
         """Count a batch of the desk's."""

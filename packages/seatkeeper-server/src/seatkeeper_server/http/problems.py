@@ -5,7 +5,7 @@ to programs. What went wrong inside is logged, never told: an answer carries no 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from http import HTTPStatus
 from typing import Final, NoReturn, TypeVar
 
@@ -15,11 +15,14 @@ from msgspec.structs import fields
 
 from seatkeeper.protocol.documents import UNREADABLE, Denial, ErrorBody, ValidationProblem
 from seatkeeper.protocol.problems import PROBLEMS
-from seatkeeper_server.http.messages import CLOSE, Answer, BodyTooLarge, BodyTooSlow, Header, json_answer
+from seatkeeper_server.http.mapping import denial_of, sentence_for
+from seatkeeper_server.http.messages import CLOSE, JSON, Answer, BodyTooLarge, BodyTooSlow, Header, json_answer
+from seatkeeper_server.service.calls import Refusal
 from seatkeeper_server.service.desk import Closed, Overloaded
 from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
 
 RETRY_AFTER: Final = 1  # seconds, when the database can't be reached
+MOST_SHARED: Final = 64  # explanations kept: as many batches and reasons as may be waiting to be answered
 
 log = structlog.get_logger("seatkeeper.http")
 
@@ -64,6 +67,44 @@ def problem_answer(
         denial=denial,
     )
     return json_answer(status, body, *headers)
+
+
+def refusal_answer(problem: str, refusal: Refusal, contact: str | None) -> Answer:
+    """Give the answer that explains a refusal; `contact` is whom its user should ask.
+
+    Refusals of one batch differ in little but their ids, and a flood of them is when it matters: what they share is put into
+    words once.
+    """
+    shared = (
+        refusal.occupancy,
+        problem,
+        refusal.rule,
+        refusal.feature,
+        refusal.wanted,
+        refusal.limit,
+        refusal.used,
+        refusal.overdraft,
+        refusal.product_name,
+        refusal.outlook,
+        contact,
+    )
+    around = _around_id.get(shared)
+    if around is None:
+        if len(_around_id) >= MOST_SHARED:
+            _around_id.clear()
+        around = _around_id[shared] = _explained_around_id(problem, refusal, contact)
+    before, after = around
+    return Answer(PROBLEMS[problem].status, b"%b%b%b" % (before, refusal.denial_id.encode(), after), [JSON])
+
+
+_around_id: Final[dict[Hashable, tuple[bytes, bytes]]] = {}  # the body of an answer before and after its denial's id
+
+
+def _explained_around_id(problem: str, refusal: Refusal, contact: str | None) -> tuple[bytes, bytes]:
+    denial = denial_of(refusal, contact)
+    body = problem_answer(problem, sentence_for(problem, refusal), denial=denial).body
+    before, start, after = body.partition(b'"denial":{"id":"')  # in a text, the quotes would be escaped
+    return before + start, after.removeprefix(refusal.denial_id.encode())
 
 
 def answer_to(error: Exception) -> Answer:

@@ -26,6 +26,15 @@ class Tenants:
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tenants")
 
+    def at_hand(self, tenant_id: str) -> TenantKeys | None:
+        """Give the keys of a tenant that has been seen before; None for any other: then `keys` may know more."""
+        return self._keyring.tenant(tenant_id) if tenant_id in self._seen else None
+
+    def at_hand_for_code(self, tenant_id: str, code: str) -> tuple[TenantKeys, str] | None:
+        """Give what `keys_for_code` gives, of a tenant that has been seen before; None for any other."""
+        keys = self.at_hand(tenant_id)
+        return None if keys is None else (keys, keys.code_hash(code))
+
     async def keys(self, tenant_id: str) -> TenantKeys | None:
         """Give a tenant's keys; None if there is no such tenant.
 

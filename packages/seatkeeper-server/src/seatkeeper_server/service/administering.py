@@ -141,9 +141,9 @@ def _take_back(catalogue: Catalogue, key: PoolKey, activation_id: str, wanted: F
 
 
 def _block(catalogue: Catalogue, holder: HolderRecord, until: datetime | None, now: datetime) -> None:
-    catalogue.block(holder, until)
     work = Workspace(catalogue.tx, now)
     work.load_pools([(holder.tenant_id, holder.chain_id)])
+    catalogue.block(holder, until)
     what, data = ("unblocked", {}) if until is None else ("blocked", {"until": until.isoformat()})
     note = Note(at=now, holder=holder.number, what=what, data=data)
     work.write((holder.tenant_id, holder.chain_id), note)

@@ -271,6 +271,10 @@ class Catalogue(Protocol):
         """Give what was sold: all of it, a vendor's, or one entitlement."""
         ...
 
+    def to_change(self, bought: Bought) -> Bought:
+        """Have an entitlement to oneself until the transaction ends, and give it as it is now."""
+        ...
+
     def commercial(self, tenant_id: str, entitlement_id: str) -> Commercial | None:
         """Give the commercial side of an entitlement."""
         ...

@@ -3,7 +3,8 @@
 Nothing is acknowledged before it is durable, and there is never one transaction per request. Under no load a call is
 decided at once; under load, what arrives while one batch is being committed is the next batch, so the batch size follows the
 load by itself. A batch that fails is redone call by call, so that one bad call spoils no other; a commit whose outcome is
-unknown is looked up by its batch's id before anything is redone or answered.
+unknown is looked up by its batch's id before anything is redone or answered; a batch that another server got in the way of is
+done again.
 
 The desk is one thread with plain synchronous code (`Desk`), here or in a process of its own (`apps/remote_desk.py`); only
 the front is asynchronous. Both are made of the same two parts: what waits, in two `Trays`, and a `Registrar` that serves a
@@ -14,8 +15,10 @@ import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import perf_counter
@@ -24,11 +27,12 @@ from typing import Generic, Protocol, TypeVar
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.timekeeping import BEAT
 from seatkeeper_server.service.calls import Call, HeldCall, Outcome
-from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageUnavailable, Store, Transaction
+from seatkeeper_server.service.ports import CommitUnknown, Conflict, StorageFull, StorageUnavailable, Store, Transaction
 
 MAX_BATCH = 256  # calls; beyond that a batch's own work delays its first caller more than a second commit would
 RESERVE = 2  # times as many may wait if they hold a seat: overload turns newcomers away first
 MAX_WAITING = 4096  # calls; beyond that a caller is better told to come back than kept
+TRIES = 8  # times a batch is done again because another server was in its way, or its commit got lost
 
 _log = logging.getLogger(__name__)
 
@@ -129,14 +133,21 @@ class Registrar:
             _log.exception("sweep failed")
 
     def _transact(self, calls: list[Call]) -> list[Outcome]:
+        """Decide a batch; again, if another server got in its way."""
+        for _ in range(TRIES - 1):
+            with suppress(Conflict):
+                return self._try(calls)
+        return self._try(calls)
+
+    def _try(self, calls: list[Call]) -> list[Outcome]:
         batch_id = self._batch_id()
         outcomes: list[Outcome] = []
         try:
             with self._store.transaction() as tx:
                 outcomes = self._use_case.decide(tx, calls, self._timekeeper.begin(tx, batch_id))
-        except CommitUnknown:
+        except CommitUnknown as error:
             if not self._store.was_committed(batch_id):
-                return self._transact(calls)
+                raise Conflict("the commit got lost, and did not happen") from error
         return outcomes
 
     def _batch_id(self) -> str:
@@ -145,11 +156,11 @@ class Registrar:
 
 @dataclass(slots=True)
 class _Waiting:
-    """A call, and where its answer goes."""
+    """A call, and who is told what becomes of it, on which event loop."""
 
     call: Call
     loop: asyncio.AbstractEventLoop
-    answer: "asyncio.Future[Outcome]"
+    on_result: Callable[[Result], None]
 
 
 _STOP: list[_Waiting] = []  # told apart by identity
@@ -202,26 +213,34 @@ class Desk:
         """Why a call would not be answered now; None if it would."""
         return None if self._thread.is_alive() else "What decides has ended."
 
-    def ask(self, call: Call) -> "asyncio.Future[Outcome]":
-        """Have a call decided; the outcome, once awaited, is durable. It fails with StorageFull or StorageUnavailable if
-        nothing was recorded.
+    async def ask(self, call: Call) -> Outcome:
+        """Have a call decided; the outcome is durable when it is given.
 
         Raises:
             Overloaded: too many calls wait; nothing was done.
             Closed: the desk has stopped; nothing was done.
+            StorageFull, StorageUnavailable: nothing was recorded.
+        """
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.submit(call, partial(settle, answer))
+        return await answer
+
+    def submit(self, call: Call, on_result: Callable[[Result], None]) -> None:
+        """Have a call decided; `on_result` is told the outcome, or why there is none, on the event loop that runs now.
+
+        It is told once, and later: never before this returns. What it raises is logged and harms nobody else. The errors
+        are those of `ask`; the first two are raised here.
         """
         if self._closed:
             raise Closed
         if not has_room(call, self.waiting, self._max_waiting):
             raise Overloaded
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(call, loop, loop.create_future())
         self._asked += 1
         if (arrived := self._arrived.get(loop)) is None:
             arrived = self._arrived[loop] = []
             loop.call_soon(self._hand_over, loop)
-        arrived.append(waiting)
-        return waiting.answer
+        arrived.append(_Waiting(call, loop, on_result))
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand the calls that one turn of the loop brought to the desk together.
@@ -267,19 +286,28 @@ class Desk:
         started = perf_counter()
         results = self._registrar.serve([waiting.call for waiting in batch])
         self._on_batch(len(batch), perf_counter() - started)
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcome], Result]]] = defaultdict(list)
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Callable[[Result], None], Result]]] = defaultdict(list)
         for waiting, result in zip(batch, results, strict=True):
-            by_loop[waiting.loop].append((waiting.answer, result))
+            by_loop[waiting.loop].append((waiting.on_result, result))
         for loop, answers in by_loop.items():
-            loop.call_soon_threadsafe(deliver, answers)
+            with suppress(RuntimeError):  # the loop has ended, and with it everybody who could have been told
+                loop.call_soon_threadsafe(deliver, answers)
 
 
-def deliver(answers: Sequence[tuple["asyncio.Future[Outcome]", Result]]) -> None:
+def deliver(answers: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
     """Hand out answers, in the loop that waits for them."""
-    for future, result in answers:
-        if future.done():
-            continue  # the caller has gone away; what was decided stands
-        if isinstance(result, BaseException):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+    for on_result, result in answers:
+        try:
+            on_result(result)
+        except Exception:
+            _log.exception("an answer could not be given")
+
+
+def settle(answer: "asyncio.Future[Outcome]", result: Result) -> None:
+    """Give a future its outcome, or its error."""
+    if answer.done():
+        return  # the caller has gone away; what was decided stands
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)

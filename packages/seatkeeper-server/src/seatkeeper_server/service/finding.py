@@ -31,7 +31,7 @@ def matching(catalogue: Catalogue, called: str) -> list[Bought]:
 
 
 def find(catalogue: Catalogue, called: str) -> Bought:
-    """Give the one entitlement that goes by this name.
+    """Give the one entitlement that goes by this name, to be changed: nobody else changes it until the transaction ends.
 
     Raises:
         NotFound: none does; the message names the nearest.
@@ -42,7 +42,7 @@ def find(catalogue: Catalogue, called: str) -> Bought:
         choices = ", ".join(f"{bought.entitlement_id} ({_pair(bought)})" for bought in found[:CHOICES])
         more = f" and {len(found) - CHOICES} more" if len(found) > CHOICES else ""
         raise Ambiguous(f"{len(found)} entitlements are called {quoted(called)}: name one of {choices}{more}")
-    return found[0]
+    return catalogue.to_change(found[0])
 
 
 def _is_called(bought: Bought, called: str) -> bool:

@@ -111,6 +111,7 @@ class _Batch:
     calls: Sequence[Call]
     refusals: Refusals
     codes: dict[tuple[str, str, str], list[PoolKey]] = field(default_factory=dict)
+    claims: dict[str, LeaseClaims | None] = field(default_factory=dict)
 
     def run(self) -> list[Outcome]:
         self._load()
@@ -143,20 +144,33 @@ class _Batch:
             asked = {(c.tenant_id, c.code_hash, c.product_id, getattr(c, "edition_id", None)) for c in by_code}
             in_order = sorted(asked, key=lambda a: (a[0], a[1], a[2], a[3] or ""))
             self.codes = dict(self.leasing.authority.pools_for_codes(self.work.tx, in_order))
+        opened = {key for keys in self.codes.values() for key in keys}
+        held = {(c.tenant_id, c.token.activation_id) for c in self.calls if isinstance(c, HeldCall)}
+        self.work.lock(opened | self._claimed(), held)
         self.work.load_keyed(
             (call.tenant_id, call.key.scope, call.key.key)
             for call in self.calls
             if not isinstance(call, StatusCall) and call.key is not None
         )
-        held = {(c.tenant_id, c.token.activation_id) for c in self.calls if isinstance(c, HeldCall)}
-        held |= {(record.tenant_id, record.activation_id) for record in self.work.keyed.values()}
-        self.work.load_held(held)
+        self.work.load_held(held | {(record.tenant_id, record.activation_id) for record in self.work.keyed.values()})
         activates = [call for call in self.calls if isinstance(call, ActivateCall)]
         self.work.load_seats((*key, call.who.seat_id) for call in activates for key in self._pools_of(call))
-        self.work.load_pools(
-            {key for keys in self.codes.values() for key in keys}
-            | {(record.tenant_id, record.entitlement_id) for record in self.work.held.values()}
-        )
+        shown = [self.work.held[place] for place in held if place in self.work.held]
+        self.work.load_pools(opened | {(record.tenant_id, record.entitlement_id) for record in shown})
+
+    def _claimed(self) -> set[PoolKey]:
+        """Give the pools that leases shown with refreshes speak of: where such a seat is unknown, it may be restored."""
+        shown = [call for call in self.calls if isinstance(call, HeldCall) and call.verb is Verb.REFRESH]
+        claims = [(call.tenant_id, self._claims(call.last_lease)) for call in shown]
+        return {(tenant_id, claim.ent) for tenant_id, claim in claims if claim is not None}
+
+    def _claims(self, lease: str | None) -> LeaseClaims | None:
+        """Read what a lease says, once a batch."""
+        if lease is None:
+            return None
+        if lease not in self.claims:
+            self.claims[lease] = _claims(lease)
+        return self.claims[lease]
 
     def _pools_of(self, call: ActivateCall | StatusCall) -> list[PoolKey]:
         return self.codes.get((call.tenant_id, call.code_hash, call.product_id), [])
@@ -243,7 +257,7 @@ class _Batch:
         """A seat this database doesn't know: long over, unless its lease proves that the database was restored."""
         if call.verb is Verb.RETURN:
             return Done()
-        claims = _claims(call.last_lease) if call.verb is Verb.REFRESH else None
+        claims = self._claims(call.last_lease) if call.verb is Verb.REFRESH else None
         if claims is None or claims.act != call.token.activation_id:
             return Refused("seat.gone")
         key = (call.tenant_id, claims.ent)
@@ -364,7 +378,7 @@ class _Batch:
 
     def _shown(self, lease: str | None, key: PoolKey, own: HoldingRecord | None, seat_id: str) -> LeaseClaims | None:
         """Read a lease a client shows. Its signature is checked only if its number says anything new: that is rare."""
-        claims = _claims(lease)
+        claims = self._claims(lease)
         if claims is None or lease is None or (claims.ent, claims.sub) != (key[1], seat_id):
             return None
         pool = self.work.pool(key)
@@ -434,9 +448,7 @@ def _without_shown(request: Request) -> Request:
     return replace(request, shown=None) if isinstance(request, Activate | Refresh) else request
 
 
-def _claims(lease: str | None) -> LeaseClaims | None:
-    if lease is None:
-        return None
+def _claims(lease: str) -> LeaseClaims | None:
     try:
         return read_unverified_lease(lease)
     except EnvelopeError:

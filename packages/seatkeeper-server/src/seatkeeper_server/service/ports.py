@@ -5,7 +5,7 @@
 `apps` touches the world, so that the whole can run under a seeded simulation.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,6 +29,10 @@ class StorageFull(Exception):
 
 class StorageUnavailable(Exception):
     """The database can't be reached or doesn't answer. Nothing was acknowledged; try again."""
+
+
+class Conflict(StorageUnavailable):
+    """Another transaction stood in the way. Nothing was recorded; do it again."""
 
 
 class CommitUnknown(StorageUnavailable):
@@ -129,12 +133,20 @@ class Changes:
 class Transaction(Protocol):
     """One write transaction. Every reading method takes a set and answers for the whole set in one statement."""
 
+    def clock(self) -> datetime | None:
+        """Give the time this transaction began by the database's own clock; None if it has none."""
+        ...
+
     def alive(self) -> Alive | None:
         """Give the last alive moment; None in a new database."""
         ...
 
+    def alone(self) -> Alive | None:
+        """Have the alive moment to oneself until the transaction ends, and give it as it is now."""
+        ...
+
     def mark_alive(self, alive: Alive, batch_id: str) -> None:
-        """Record that the database is served now, and which batch said so."""
+        """Record that the database is served now, and which batch said so ("": one that nobody will ask about)."""
         ...
 
     def extend_leases(self, alive_at: datetime, gap: timedelta, now: datetime) -> int:
@@ -153,6 +165,14 @@ class Transaction(Protocol):
         self, asked: Sequence[tuple[str, str, str, str | None]]
     ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
         """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
+        ...
+
+    def lock(self, pools: Collection[PoolKey], activations: Collection[tuple[str, str]]) -> timedelta:
+        """Have these pools, and those of these (tenant, activation), to oneself until the transaction ends.
+
+        Gives how much time has passed since it began. What is read of a pool afterwards is true until it ends: counters,
+        holders, places, kept successes, refusals. What was read before is good only for finding the pool.
+        """
         ...
 
     def pools(self, keys: Sequence[PoolKey]) -> list[PoolRecord]:
@@ -209,12 +229,17 @@ class Store(Protocol):
         Raises:
             StorageFull: nothing was recorded.
             StorageUnavailable: nothing was recorded.
+            Conflict: nothing was recorded, and it is worth doing again at once.
             CommitUnknown: the commit may or may not have happened; ask `was_committed`.
         """
         ...
 
     def was_committed(self, batch_id: str) -> bool:
-        """Tell whether the transaction that marked this batch alive has been committed."""
+        """Tell whether the transaction that marked this batch alive has been committed; if not, it never will be.
+
+        Raises:
+            StorageUnavailable: it can't be known now.
+        """
         ...
 
 

@@ -92,6 +92,7 @@ def _vendor(catalogue: Catalogue, vault: Vault, sale: Sale, now: datetime, rando
     known = next((tenant for tenant in catalogue.tenants() if tenant.name == sale.tenant), None)
     if known is not None:
         _refuse_other_contact(known, sale)
+        catalogue.tx.ledgers([known.tenant_id])  # locked: a vendor's sales happen one after the other
         return known.tenant_id
     tenant_id = ids.make_id(ids.TENANT, random(16))
     catalogue.add_tenant(Tenant(tenant_id=tenant_id, name=sale.tenant, contact=sale.contact, created_at=now, head=CHAIN_START))

@@ -21,6 +21,7 @@ from seatkeeper_server.service.ports import FactRecord, PoolKey
 FACTS_KEPT = timedelta(days=400)  # a year's charts and a month to look at them
 SEATS_KEPT = timedelta(days=30)  # after which a token of an ended seat means "gone"
 AT_ONCE = 2_000  # facts pruned in one transaction
+CHAINS_AT_ONCE = 500  # whose holders are forgotten in one transaction
 
 CHECKPOINT = "seatkeeper-checkpoint+jwt"
 
@@ -51,8 +52,8 @@ class Kept(Protocol):
         """Forget seats that ended before a moment."""
         ...
 
-    def forget_holders(self, now: datetime) -> None:
-        """Forget who is who where nothing is left that speaks of him."""
+    def forget_holders(self, now: datetime, most: int) -> int:
+        """Forget who is who where nothing is left that speaks of him, in so many chains; how many holders were forgotten."""
         ...
 
     def old_chains(self, before: datetime) -> list[PoolKey]:
@@ -85,9 +86,12 @@ class Tidying:
         kept.forget_keyed(now)
         kept.forget_holdings(now - self.seats_kept)
 
-    def forget_holders(self, kept: Kept, now: datetime) -> None:
-        """Forget names, hosts and addresses that nothing speaks of any more; looks at all of them, so do it seldom."""
-        kept.forget_holders(now)
+    def forget_holders(self, kept: Kept, now: datetime) -> bool:
+        """Forget names, hosts and addresses that nothing speaks of any more, a good number at a time; may there be more?
+
+        It looks at all of them, so do it seldom.
+        """
+        return kept.forget_holders(now, CHAINS_AT_ONCE) > 0
 
     def old_chains(self, kept: Kept, now: datetime) -> list[PoolKey]:
         """Give the chains that may have facts to prune."""

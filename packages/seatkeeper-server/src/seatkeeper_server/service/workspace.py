@@ -4,7 +4,7 @@ A workspace holds complete values and knows which of them have changed. It decid
 little that it needs to see, applies the facts, and gives each recorded fact its place in its chain.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -63,6 +63,10 @@ class Workspace:
     _due_seen: dict[PoolKey, int | None] = field(default_factory=dict)
 
     # --- reading ---------------------------------------------------------------------------------------------------
+
+    def lock(self, pools: Collection[PoolKey], activations: Collection[tuple[str, str]]) -> None:
+        """Have these pools, and those of these (tenant, activation), to oneself; the time that took has passed."""
+        self.now += self.tx.lock(pools, activations)
 
     def load_pools(self, keys: Iterable[PoolKey]) -> None:
         """Read these pools, if they are not here yet."""

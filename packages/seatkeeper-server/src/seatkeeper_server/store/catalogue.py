@@ -265,7 +265,7 @@ class Catalogue:
     def bought(self, tenant_id: str | None = None, entitlement_id: str | None = None) -> list[Bought]:
         """Give what was sold: all of it, a vendor's, or one entitlement."""
         found = self._tx.query("entitlements", tenant_id=tenant_id, entitlement_id=entitlement_id)
-        pools = {pool.key: pool for pool in self._tx.pools([(row[0], row[1]) for row in found])}
+        pools = {pool.key: pool for pool in self._tx.pools_seen([(row[0], row[1]) for row in found])}
         return [
             Bought(
                 tenant=row[2],
@@ -279,6 +279,11 @@ class Catalogue:
             )
             for row in found
         ]
+
+    def to_change(self, bought: Bought) -> Bought:
+        """Have an entitlement to oneself until the transaction ends, and give it as it is now."""
+        self._tx.lock([bought.key], ())
+        return self.bought(entitlement_id=bought.entitlement_id)[0]
 
     def commercial(self, tenant_id: str, entitlement_id: str) -> Commercial | None:
         """Give the commercial side of an entitlement."""

@@ -3,20 +3,9 @@
 -- history: What this database is.
 SELECT database_id, epoch FROM history;
 
--- found_history: Say what this new database is.
-INSERT INTO history (one, database_id, epoch, created_at) VALUES (1, :database_id, :epoch, :created_at);
-
--- alive: The last moment this database was known to be served.
-SELECT at, boot_id, boot_at, drift, "offset" FROM alive;
-
--- mark_alive: Say that the database is served now, and by which batch.
-INSERT INTO alive (one, at, boot_id, boot_at, drift, "offset", batch_id)
-VALUES (1, :at, :boot_id, :boot_at, :drift, :offset, :batch_id)
-ON CONFLICT (one) DO UPDATE SET at = excluded.at, boot_id = excluded.boot_id, boot_at = excluded.boot_at,
-    drift = excluded.drift, "offset" = excluded."offset", batch_id = excluded.batch_id;
-
--- last_batch: The last transaction that was committed.
-SELECT batch_id FROM alive;
+-- found_history: Say what this new database is, unless somebody else just did.
+INSERT INTO history (one, database_id, epoch, created_at) VALUES (1, :database_id, :epoch, :created_at)
+ON CONFLICT (one) DO NOTHING;
 
 -- due: The places of a pool that time has ended, oldest first.
 SELECT activation_id, past, generation, holder, state, occupies, rights, activated_at, refreshed_at, expires_at, free_at,
@@ -63,8 +52,25 @@ DELETE FROM keyed WHERE kept_until <= :now;
 -- forget_holdings: Forget seats that ended long ago; a token of theirs then means "gone".
 DELETE FROM holding WHERE occupies = 0 AND refreshed_at <= :before AND expires_at <= :before;
 
--- forget_holders: Forget who is who where nothing is left that speaks of him.
-DELETE FROM holder WHERE (blocked_until IS NULL OR blocked_until <= :now)
+-- idle_chains: Chains that know holders of whom nothing speaks any more. It looks at every holder.
+SELECT DISTINCT holder.tenant_id, holder.chain_id FROM holder WHERE (blocked_until IS NULL OR blocked_until <= :now)
+    AND NOT EXISTS (
+        SELECT 1 FROM holding h
+        WHERE h.tenant_id = holder.tenant_id AND h.entitlement_id = holder.chain_id AND h.holder = holder.number
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM fact f
+        WHERE f.tenant_id = holder.tenant_id AND f.chain_id = holder.chain_id AND f.holder = holder.number AND f.holder > 0
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM refusal r
+        WHERE r.tenant_id = holder.tenant_id AND r.chain_id = holder.chain_id AND r.holder = holder.number
+    )
+LIMIT :most;
+
+-- forget_holders: Forget who is who in a chain where nothing is left that speaks of him.
+DELETE FROM holder WHERE tenant_id = :tenant_id AND chain_id = :chain_id
+    AND (blocked_until IS NULL OR blocked_until <= :now)
     AND NOT EXISTS (
         SELECT 1 FROM holding h
         WHERE h.tenant_id = holder.tenant_id AND h.entitlement_id = holder.chain_id AND h.holder = holder.number

@@ -3,12 +3,14 @@
 It looks through a connection made as the server makes its own, so that what it reports is what serves.
 """
 
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
+
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store import migrations
+from seatkeeper_server.store.migrations import Phase
 from seatkeeper_server.store.sqlite import SqliteStore, _done
 
 _FULL = 2  # `PRAGMA synchronous`: 0 off, 1 normal, 2 full, 3 extra
@@ -34,6 +36,7 @@ def is_behind(store: SqliteStore) -> bool:
     """Tell whether a database lacks steps of the schema; one that has none yet does not: nobody can be at work in it.
 
     Raises:
+        SchemaTooNew: it was written by newer code.
         StorageUnavailable: it can't be read at all.
     """
     with store._told():
@@ -41,7 +44,7 @@ def is_behind(store: SqliteStore) -> bool:
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone():
             return False
         done = _done(connection)
-        return bool(done) and not done >= set(migrations.steps("sqlite"))
+        return bool(done) and bool(store._missing(connection, Phase.PRE))
 
 
 def examine(path: Path) -> Health:
@@ -58,11 +61,11 @@ def examine(path: Path) -> Health:
         return Health(
             schema=max(steps, default=0),
             schema_known=max(migrations.steps("sqlite")),
-            journal_mode=connection.execute("PRAGMA journal_mode").fetchone()[0],
-            synchronous=connection.execute("PRAGMA synchronous").fetchone()[0],
+            journal_mode=connection.pragma("journal_mode"),
+            synchronous=connection.pragma("synchronous"),
             damage=[] if told == ["ok"] else told,
         )
-    except sqlite3.Error as error:
+    except apsw.Error as error:
         raise StorageUnavailable(f"{path}: {error}") from error
     finally:
         store.close()

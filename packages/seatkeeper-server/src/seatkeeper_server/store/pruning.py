@@ -21,9 +21,12 @@ class Pruning:
         """Forget seats that ended before a moment."""
         self._tx.execute("forget_holdings", before=rows.micros(before))
 
-    def forget_holders(self, now: datetime) -> None:
-        """Forget who is who where nothing is left that speaks of him."""
-        self._tx.execute("forget_holders", now=rows.micros(now))
+    def forget_holders(self, now: datetime, most: int) -> int:
+        """Forget who is who where nothing is left that speaks of him, in so many chains; how many holders were forgotten."""
+        at = rows.micros(now)
+        chains = [(row[0], row[1]) for row in self._tx.query("idle_chains", now=at, most=most)]
+        self._tx.lock_chains(chains)  # whoever comes back at this very moment does so before, and is kept, or after
+        return sum(self._tx.execute("forget_holders", tenant_id=key[0], chain_id=key[1], now=at) for key in chains)
 
     def old_chains(self, before: datetime) -> list[PoolKey]:
         """Give the chains that have facts recorded before a moment."""
@@ -34,7 +37,8 @@ class Pruning:
         ]
 
     def facts_before(self, key: PoolKey, before: datetime, limit: int) -> list[FactRecord]:
-        """Give the first facts of a chain, up to the first one that was recorded at a moment or later."""
+        """Give the first facts of a chain, up to the first one that was recorded at a moment or later; locked."""
+        self._tx.lock_chains([key])
         found = self._tx.query("facts_before", tenant_id=key[0], chain_id=key[1], before=rows.micros(before), most=limit)
         return [rows.to_fact(row) for row in found]
 

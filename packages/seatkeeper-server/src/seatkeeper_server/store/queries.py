@@ -3,7 +3,8 @@
     -- pools: These pools, in one sorted order.
     SELECT …
 
-Names are unique over the files of a store. Parameters are written `:name`.
+Names are unique over the files of a store. Parameters are written `:name`; a driver that writes them otherwise gets the
+statements translated, once.
 """
 
 import re
@@ -14,6 +15,7 @@ from types import MappingProxyType
 
 COMMON = ("common.sql", "catalogue.sql", "pruning.sql")  # the same on every database
 
+_PARAMETER = re.compile(r"(?<!:):(?!:)([a-z_]+)")  # but for the casts of PostgreSQL, `::bigint`
 _HEADER = re.compile(r"^-- (?P<name>[a-z_]+): (?P<sentence>\S.*)$", re.MULTILINE)
 
 
@@ -33,7 +35,15 @@ def load(*file_names: str) -> Mapping[str, str]:
     return MappingProxyType(found)
 
 
+@cache
+def load_pyformat(*file_names: str) -> Mapping[str, str]:
+    """Give the same with parameters written `%(name)s`."""
+    statements = load(*file_names).items()
+    return MappingProxyType({name: _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%")) for name, text in statements})
+
+
 def _statements(text: str) -> list[tuple[str, str]]:
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("--") or _HEADER.match(line))
     headers = list(_HEADER.finditer(text))
     ends = [header.start() for header in headers[1:]] + [len(text)]
     return [(header["name"], text[header.end() : end].strip().rstrip(";")) for header, end in zip(headers, ends, strict=True)]

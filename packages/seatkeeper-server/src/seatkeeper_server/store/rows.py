@@ -11,7 +11,7 @@ from seatkeeper_server.domain.holdings import Holding, Nonces, State
 from seatkeeper_server.domain.pool import Pool
 from seatkeeper_server.domain.refusals import Flood, Window
 from seatkeeper_server.domain.terms import Kind, Mode, NoncePolicy, Overdraft, Right, Switch, Terms
-from seatkeeper_server.domain.timekeeping import MICROSECOND
+from seatkeeper_server.domain.timekeeping import MICROSECOND, Alive
 from seatkeeper_server.service.calls import Entitlement, Who
 from seatkeeper_server.service.ports import (
     FactRecord,
@@ -58,6 +58,23 @@ def span(value: int) -> timedelta:
 def json_text(value: object) -> str:
     """Give the JSON text in which a set of rows or a mapping is handed to the database."""
     return json.encode(value).decode()
+
+
+def to_alive(row: Row) -> Alive:
+    """Read the alive moment, from `at` to `given`."""
+    return Alive(moment(row[0]), row[1], span(row[2]), span(row[3]), span(row[4]), row[5])
+
+
+def from_alive(alive: Alive) -> dict[str, Any]:
+    """Give the columns of the alive moment by name."""
+    return {
+        "at": micros(alive.at),
+        "boot_id": alive.boot_id,
+        "boot_at": alive.boot_at // MICROSECOND,
+        "drift": alive.drift // MICROSECOND,
+        "offset": alive.offset // MICROSECOND,
+        "given": alive.given,
+    }
 
 
 def to_holding(row: Row) -> Holding:

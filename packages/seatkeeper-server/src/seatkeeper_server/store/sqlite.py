@@ -6,61 +6,66 @@ Nobody but the owner can read its files, whatever directory they lie in.
 """
 
 import os
-import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
+import apsw
+
+from seatkeeper_server.service.ports import PoolKey, StorageFull, StorageUnavailable
 from seatkeeper_server.store import migrations, queries
-from seatkeeper_server.store.migrations import SchemaTooNew
+from seatkeeper_server.store.migrations import Phase, SchemaTooNew, Step
 from seatkeeper_server.store.rows import Row, micros
 from seatkeeper_server.store.transaction import SqlTransaction
 
+MILLISECOND = timedelta(milliseconds=1)
 BUSY_TIMEOUT = timedelta(seconds=5)  # how long a transaction waits for another process's
-OLDEST_SQLITE = (3, 38, 0)  # STRICT tables and the ->> operator
 SQL_FILES = ("sqlite.sql", *queries.COMMON)
 
-_FULL = {sqlite3.SQLITE_FULL}
-_PRIMARY_CODE = 0xFF  # the low byte of an extended error code
-_OUR_OWN_FAULT = {0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE}
-_CONNECTION_IS_SUSPECT = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
+_OUR_OWN_FAULT = (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.MisuseError, apsw.BindingsError)
+_CONNECTION_IS_SUSPECT = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError)
 
 
 class SqliteTransaction(SqlTransaction):
     """One `BEGIN IMMEDIATE … COMMIT`: nobody else writes meanwhile."""
 
-    def __init__(self, connection: sqlite3.Connection, sql: Mapping[str, str]) -> None:
+    def __init__(self, connection: apsw.Connection, sql: Mapping[str, str]) -> None:
         self._connection = connection
         self._sql = sql
 
-    def query(self, name: str, /, **parameters: Any) -> list[Row]:  # any value the schema's column takes
+    def query(self, name: str, /, **parameters: Any) -> Sequence[Row]:  # any value the schema's column takes
         """Give the rows of a named query."""
         return self._connection.execute(self._sql[name], parameters).fetchall()
 
     def execute(self, name: str, /, **parameters: Any) -> int:  # any value the schema's column takes
         """Run a named statement; the number of rows it changed."""
-        return self._connection.execute(self._sql[name], parameters).rowcount
+        self._connection.execute(self._sql[name], parameters)
+        return self._connection.changes()
 
     def _save(self, name: str, values: list[list[object]]) -> None:
         """Write rows by one prepared statement: without a network between, that is half the work of taking JSON apart."""
         if values:
             self._connection.executemany(self._sql[name], values)
 
+    def lock(self, pools: Collection[PoolKey], activations: Collection[tuple[str, str]]) -> timedelta:
+        """Nothing is left to be locked: nobody else writes."""
+        return timedelta(0)
+
+    def lock_chains(self, chains: Collection[PoolKey]) -> None:
+        """Nothing is left to be locked: nobody else writes."""
+
 
 class SqliteStore:
     """A SQLite database, on disk or (None) in memory. Safe to use from several threads, one transaction at a time."""
 
     def __init__(self, path: Path | None) -> None:
-        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            raise StorageUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: 3.38 or newer is needed")
         self._path = path
         self._lock = RLock()
         self._sql = queries.load(*SQL_FILES)
-        self._connection: sqlite3.Connection | None = None
+        self._connection: apsw.Connection | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
@@ -88,33 +93,45 @@ class SqliteStore:
             return any(row[0] == batch_id for row in tx.query("last_batch"))
 
     def migrate(self, now: datetime) -> None:
-        """Bring a new or older database to this code's schema; each step is a transaction of its own.
+        """Bring a new or older database to this code's schema, as far as older code can go on beside it.
+
+        Each step is a transaction of its own.
 
         Raises:
             SchemaTooNew: the database was written by newer code.
         """
-        steps = migrations.steps("sqlite")
+        self._apply(Phase.PRE, now)
+
+    def finish_migration(self, now: datetime) -> None:
+        """Take away what only older code needed. No older server or verb may work with this database any more.
+
+        Raises:
+            SchemaTooNew: the database was written by newer code.
+        """
+        self._apply(Phase.POST, now)
+
+    def _apply(self, phase: Phase, now: datetime) -> None:
         with self._lock, self._told():
             connection = self._connected()
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS migration (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL,"
                 " applied_at INTEGER NOT NULL) STRICT"
             )
-            done = _done(connection)
-            if done - set(steps):
-                raise SchemaTooNew(
-                    f"{self._path} has schema {max(done)}, this Seatkeeper knows {max(steps)}: upgrade this Seatkeeper"
-                )
-            for number in sorted(set(steps) - done):
-                name, script = steps[number]
-                noted = f"INSERT INTO migration VALUES ({number}, '{name}', {micros(now)})"  # noqa: S608  our own names
+            for step in self._missing(connection, phase):
+                noted = f"INSERT INTO migration VALUES ({step.number}, '{step.recorded}', {micros(now)})"  # noqa: S608  our own
                 try:
-                    connection.executescript(f"BEGIN IMMEDIATE;\n{script};\n{noted};\nCOMMIT;")
-                except sqlite3.OperationalError:
+                    connection.execute(f"BEGIN IMMEDIATE;\n{step.script};\n{noted};\nCOMMIT;")
+                except apsw.SQLError:
                     self._roll_back(connection)
-                    if number not in _done(connection):
+                    if step.number not in _done(connection):
                         raise
                     # else a process that started at the same moment (`cloud & sell`) was faster
+
+    def _missing(self, connection: apsw.Connection, phase: Phase) -> list[Step]:
+        try:
+            return migrations.missing("sqlite", _done(connection), phase)
+        except SchemaTooNew as error:
+            raise SchemaTooNew(f"{self._path} has {error}") from error
 
     def found(self, database_id: str, now: datetime) -> tuple[str, int]:
         """Give this database's id and epoch, which a new one gets now."""
@@ -131,21 +148,17 @@ class SqliteStore:
                 self._connection.close()
                 self._connection = None
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connected(self) -> apsw.Connection:
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> apsw.Connection:
         if self._path is not None:
             _keep_private(self._path)
-        connection = sqlite3.connect(
-            self._path or ":memory:",
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=BUSY_TIMEOUT.total_seconds(),
-            cached_statements=256,
-        )
+        connection = apsw.Connection(":memory:" if self._path is None else str(self._path), statementcachesize=256)
+        connection.set_busy_timeout(BUSY_TIMEOUT // MILLISECOND)
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # no statement is planned anew for each value it is given
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
@@ -155,11 +168,11 @@ class SqliteStore:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
+    def _roll_back(self, connection: apsw.Connection) -> None:
         if connection is self._connection and connection.in_transaction:
             try:
                 connection.execute("ROLLBACK")
-            except sqlite3.Error:
+            except apsw.Error:
                 self._forget()
 
     def _forget(self) -> None:
@@ -173,13 +186,12 @@ class SqliteStore:
         """Tell trouble in our own words."""
         try:
             yield
-        except sqlite3.Error as error:
-            code = (getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY_CODE
-            if code in _OUR_OWN_FAULT:
-                raise
-            if code in _CONNECTION_IS_SUSPECT:
+        except _OUR_OWN_FAULT:
+            raise
+        except apsw.Error as error:
+            if isinstance(error, _CONNECTION_IS_SUSPECT):
                 self._forget()
-            if code in _FULL:
+            if isinstance(error, apsw.FullError):
                 raise StorageFull(f"{self._path}: {error}") from error
             raise StorageUnavailable(f"{self._path}: {error}") from error
 
@@ -197,6 +209,6 @@ def _keep_private(path: Path) -> None:
             file.chmod(0o600)
 
 
-def _done(connection: sqlite3.Connection) -> set[int]:
+def _done(connection: apsw.Connection) -> dict[int, str]:
     """Give the steps of the schema that were applied."""
-    return {row[0] for row in connection.execute("SELECT number FROM migration")}
+    return dict(connection.execute("SELECT number, name FROM migration"))

@@ -1,4 +1,17 @@
--- Statements over sets of rows, for SQLite: what is asked for comes as JSON, an array of arrays; what is saved, row by row.
+-- For SQLite: the alive moment, and statements over sets of rows. What is asked for comes as JSON, an array of arrays; what is
+-- saved goes in row by row, by one prepared statement.
+
+-- alive: The last moment this database was known to be served.
+SELECT at, boot_id, boot_at, drift, "offset", 0 FROM alive;
+
+-- mark_alive: Say that the database is served now, and by which batch.
+INSERT INTO alive (one, at, boot_id, boot_at, drift, "offset", batch_id)
+VALUES (1, :at, :boot_id, :boot_at, :drift, :offset, :batch_id)
+ON CONFLICT (one) DO UPDATE SET at = excluded.at, boot_id = excluded.boot_id, boot_at = excluded.boot_at,
+    drift = excluded.drift, "offset" = excluded."offset", batch_id = excluded.batch_id;
+
+-- last_batch: The last transaction that was committed.
+SELECT batch_id FROM alive;
 
 -- pools_for_codes: Which pools these codes may use: (tenant, code hash, product, edition or null).
 SELECT asked.value ->> 0, asked.value ->> 1, asked.value ->> 2, p.entitlement_id

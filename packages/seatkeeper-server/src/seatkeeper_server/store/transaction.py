@@ -6,7 +6,7 @@ Sets of rows go in and out as JSON, a handful of statements for a whole batch.
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,30 +32,30 @@ class SqlTransaction(ABC):
     """One write transaction of a database that runs named queries."""
 
     @abstractmethod
-    def query(self, name: str, /, **parameters: Any) -> list[Row]:  # any value the schema's column takes
+    def query(self, name: str, /, **parameters: Any) -> Sequence[Row]:  # any value the schema's column takes
         """Give the rows of a named query."""
 
     @abstractmethod
     def execute(self, name: str, /, **parameters: Any) -> int:  # any value the schema's column takes
         """Run a named statement; the number of rows it changed."""
 
+    def clock(self) -> datetime | None:
+        """Give the time this transaction began by the database's own clock; None if it has none."""
+        return None
+
     def alive(self) -> Alive | None:
         """Give the last alive moment; None in a new database."""
         for row in self.query("alive"):
-            return Alive(moment(row[0]), row[1], rows.span(row[2]), rows.span(row[3]), rows.span(row[4]))
+            return rows.to_alive(row)
         return None
+
+    def alone(self) -> Alive | None:
+        """Have the alive moment to oneself until the transaction ends, and give it as it is now."""
+        return self.alive()
 
     def mark_alive(self, alive: Alive, batch_id: str) -> None:
         """Record that the database is served now, and which batch said so."""
-        self.execute(
-            "mark_alive",
-            at=micros(alive.at),
-            boot_id=alive.boot_id,
-            boot_at=alive.boot_at // MICROSECOND,
-            drift=alive.drift // MICROSECOND,
-            offset=alive.offset // MICROSECOND,
-            batch_id=batch_id,
-        )
+        self.execute("mark_alive", **rows.from_alive(alive), batch_id=batch_id)
 
     def extend_leases(self, alive_at: datetime, gap: timedelta, now: datetime) -> int:
         """Give every place, and every idempotency key, the time back that nobody could use; the number of places."""
@@ -79,8 +79,21 @@ class SqlTransaction(ABC):
             found[tenant_id, code_hash, product_id].append((tenant_id, entitlement_id))
         return found
 
+    @abstractmethod
+    def lock(self, pools: Collection[PoolKey], activations: Collection[tuple[str, str]]) -> timedelta:
+        """Have these pools, and those of these (tenant, activation), to oneself; the time since the transaction began."""
+
+    @abstractmethod
+    def lock_chains(self, chains: Collection[PoolKey]) -> None:
+        """Have these chains of facts to oneself: entitlements' pools, and (tenant id twice) tenants' own."""
+
     def pools(self, keys: Sequence[PoolKey]) -> list[PoolRecord]:
-        """Give these pools, in one sorted order."""
+        """Give these pools, locked, in one sorted order."""
+        self.lock(keys, ())
+        return self.pools_seen(keys)
+
+    def pools_seen(self, keys: Sequence[PoolKey]) -> list[PoolRecord]:
+        """Give these pools as they are seen now, for a report, in one sorted order."""
         asked = json_text(keys)
         tallies: dict[PoolKey, dict[str, Tally]] = defaultdict(dict)
         for row in self.query("rights", asked=asked):
@@ -88,7 +101,8 @@ class SqlTransaction(ABC):
         return [rows.to_pool(row, tallies[row[0], row[1]]) for row in self.query("pools", asked=asked)]
 
     def ledgers(self, tenant_ids: Sequence[str]) -> list[LedgerRecord]:
-        """Give these tenants' own chains; unknown tenants are left out."""
+        """Give these tenants' own chains, locked; unknown tenants are left out."""
+        self.lock_chains([(tenant_id, tenant_id) for tenant_id in tenant_ids])
         return [rows.to_ledger(row) for row in self.query("ledgers", asked=json_text(tenant_ids))]
 
     def holdings(self, asked: Sequence[tuple[str, str]]) -> list[HoldingRecord]:

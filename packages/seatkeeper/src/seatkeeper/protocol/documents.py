@@ -15,6 +15,7 @@ from seatkeeper.protocol.text import PRINTABLE
 MAX_BODY_BYTES = 64 * 1024
 UNREADABLE = (DecodeError, UnicodeDecodeError, RecursionError)  # what reading bytes of who knows whom may raise
 MAX_SEAT_ID = 200  # characters; theirs is 50, longer is ours
+TREE = "tree"  # in `leaseTypes`: the program reads leases that were signed together (`tree.py`)
 MAX_AMOUNT = 9_007_199_254_740_990  # of a feature in one call: a number that every language's JSON reads exactly
 
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -23,6 +24,7 @@ ShortText = Annotated[str, Meta(max_length=200, pattern=PRINTABLE)]
 FeatureKey = Annotated[str, Meta(min_length=1, max_length=50, pattern=PRINTABLE)]
 Amount = Annotated[int, Meta(ge=1, le=MAX_AMOUNT)]
 ClientNonce = Annotated[str, Meta(min_length=16, max_length=100, pattern=r"^[A-Za-z0-9_-]+$(?!\n)")]
+LeaseTypes = Annotated[list[Annotated[str, Meta(max_length=50)]], Meta(max_length=10)]  # unknown ones are ignored
 Moment = Annotated[datetime, Meta(tz=True)]  # RFC 3339 has no moments without an offset
 
 ActivationStatus = Literal["active", "leaseExpired"]
@@ -105,6 +107,7 @@ class ActivateRequest(Wire, frozen=True, kw_only=True):
     borrow_until: Moment | None = None
     device_key: Annotated[str, Meta(max_length=100)] | None = None  # with `device_proof`: see `devices.py`
     device_proof: Annotated[str, Meta(max_length=100)] | None = None
+    lease_types: LeaseTypes = []  # beside leases signed alone, which everybody reads
 
 
 class RefreshRequest(Wire, frozen=True, kw_only=True):
@@ -114,6 +117,7 @@ class RefreshRequest(Wire, frozen=True, kw_only=True):
     last_lease: str | None = None
     activity: Any = None  # reported use, for idle-seat policies; not read yet
     answer: Any = None  # the answer to an earlier `ask`; not read yet
+    lease_types: LeaseTypes = []
 
 
 class FeatureRequest(Wire, frozen=True, kw_only=True):
@@ -122,6 +126,7 @@ class FeatureRequest(Wire, frozen=True, kw_only=True):
     key: FeatureKey
     amount: Amount = 1
     client_nonce: ClientNonce | None = None
+    lease_types: LeaseTypes = []
 
 
 class UsageRequest(Wire, frozen=True, kw_only=True):

@@ -1,9 +1,9 @@
 """Signed envelopes: compact JWS with Ed25519, and nothing else.
 
-Only what RFC 7515 and RFC 9864 need for our two kinds of document: one algorithm (`Ed25519`), one key found by `kid`,
+Only what RFC 7515 and RFC 9864 need for our few kinds of document: one algorithm (`Ed25519`), one key found by `kid`,
 one expected `typ`. A header that names another algorithm, another type or a key of its own is refused; nothing in a
 token ever chooses how it is checked. Sixty lines rather than a JOSE library, because this ships inside other people's
-programs.
+programs. Leases that were signed together have a header like these and a shape of their own: `tree.py`.
 
 >>> from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 >>> key = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -27,6 +27,7 @@ from seatkeeper.protocol.ids import b64url
 LEASE = "seatkeeper-lease+jwt"
 CERTIFICATE = "seatkeeper-cert+jwt"
 ALGORITHM = "Ed25519"
+PARTS = 3
 MAX_TOKEN = 16 * 1024  # characters; our longest lease, with 100 features, has about 9,000
 
 
@@ -48,13 +49,14 @@ _read_header = json.Decoder(_Header).decode
 
 
 @lru_cache(maxsize=256)
-def _header_part(typ: str, kid: str) -> str:
+def header_part(typ: str, kid: str) -> str:
+    """Give the first part of a token: its header, base64url."""
     return b64url(json.encode(_Header(alg=ALGORITHM, typ=typ, kid=kid)))
 
 
 def sign(payload: bytes, *, typ: str, kid: str, key: Ed25519PrivateKey) -> str:
     """Give the compact JWS over a payload."""
-    signed = f"{_header_part(typ, kid)}.{b64url(payload)}"
+    signed = f"{header_part(typ, kid)}.{b64url(payload)}"
     return f"{signed}.{b64url(key.sign(signed.encode('ascii')))}"
 
 
@@ -64,25 +66,15 @@ def open_envelope(token: str, *, typ: str, keys: Mapping[str, Ed25519PublicKey])
     Raises:
         EnvelopeError: with reason `malformed`, `algorithm`, `type`, `unknown-key` or `signature`.
     """
-    header, payload, signature = _split(token)
-    head = _parse_header(header)
-    if head.alg != ALGORITHM:
-        raise EnvelopeError("algorithm", f"signed with {head.alg!r}; only {ALGORITHM} is accepted")
-    if head.typ != typ:
-        raise EnvelopeError("type", f"this is a {head.typ!r}, not a {typ!r}")
-    key = keys.get(head.kid)
-    if key is None:
-        raise EnvelopeError("unknown-key", f"signed with the unknown key {head.kid!r}")
-    try:
-        key.verify(unb64url(signature), f"{header}.{payload}".encode("ascii"))
-    except InvalidSignature:
-        raise EnvelopeError("signature", "the signature does not fit the document") from None
+    header, payload, signature = parts_of(token, PARTS)
+    key = key_for(header, typ=typ, keys=keys)
+    verify(key, signature, f"{header}.{payload}".encode("ascii"))
     return unb64url(payload)
 
 
-def peek(token: str) -> bytes:
+def peek(token: str, parts: int = PARTS) -> bytes:
     """Give the payload of a token WITHOUT checking anything: for finding out what to check it against."""
-    return unb64url(_split(token)[1])
+    return unb64url(parts_of(token, parts)[1])
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -124,13 +116,47 @@ def unb64url(text: str) -> bytes:
     return raw
 
 
-def _split(token: str) -> tuple[str, str, str]:
+def parts_of(token: str, count: int) -> list[str]:
+    """Take a token apart at its dots.
+
+    Raises:
+        EnvelopeError: with reason `malformed`.
+    """
     if len(token) > MAX_TOKEN or not token.isascii():
         raise EnvelopeError("malformed", "too long or not text")
     parts = token.split(".")
-    if len(parts) != 3:
+    if len(parts) != count:
         raise EnvelopeError("malformed", "not a compact signed document")
-    return parts[0], parts[1], parts[2]
+    return parts
+
+
+def key_for(header: str, *, typ: str, keys: Mapping[str, Ed25519PublicKey]) -> Ed25519PublicKey:
+    """Give the key that a header names, if the header is that of a document of the expected type.
+
+    Raises:
+        EnvelopeError: with reason `malformed`, `algorithm`, `type` or `unknown-key`.
+    """
+    head = _parse_header(header)
+    if head.alg != ALGORITHM:
+        raise EnvelopeError("algorithm", f"signed with {head.alg!r}; only {ALGORITHM} is accepted")
+    if head.typ != typ:
+        raise EnvelopeError("type", f"this is a {head.typ!r}, not a {typ!r}")
+    key = keys.get(head.kid)
+    if key is None:
+        raise EnvelopeError("unknown-key", f"signed with the unknown key {head.kid!r}")
+    return key
+
+
+def verify(key: Ed25519PublicKey, signature: str, signed: bytes) -> None:
+    """Check a signature, base64url, over what was signed.
+
+    Raises:
+        EnvelopeError: with reason `malformed` or `signature`.
+    """
+    try:
+        key.verify(unb64url(signature), signed)
+    except InvalidSignature:
+        raise EnvelopeError("signature", "the signature does not fit the document") from None
 
 
 def _parse_header(header: str) -> _Header:

@@ -3,16 +3,17 @@
 The chain is: the tenant's root (its public key is pinned in the application's code) signs certificates and nothing else;
 a certified key signs leases. A lease is believed when the chain holds *and* the lease speaks of this tenant, product,
 seat, device and the nonce just sent *and* lies within what the certificate covers (contract, "Rules of the seat", 7).
-Nothing outside a believed lease is trusted.
+Nothing outside a believed lease is trusted. Whether a lease was signed alone or in a tree (`tree.py`) makes no difference.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import json
 
-from seatkeeper.protocol import envelopes
+from seatkeeper.protocol import envelopes, tree
 from seatkeeper.protocol.documents import UNREADABLE, CertificateClaims, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 
@@ -56,7 +57,7 @@ class Trust:
                 `seat`, `nonce`, `issuer`, `validity`, `entitlement`, `feature`, `end` or `device`.
         """
         keys = {certificate.kid: envelopes.read_public_key(certificate.key)}
-        claims = _decode(envelopes.open_envelope(token, typ=envelopes.LEASE, keys=keys), _read_lease)
+        claims = _decode(open_lease(token, keys=keys), _read_lease)
         _require("tenant", claims.tid == expected.tenant_id == certificate.tid)
         _require("product", claims.prd == expected.product_id)
         _require("seat", claims.sub == expected.seat_id)
@@ -68,13 +69,25 @@ class Trust:
         return claims
 
 
+def open_lease(token: str, *, keys: Mapping[str, Ed25519PublicKey]) -> bytes:
+    """Give the payload of a lease that one of these keys signed, alone or in a tree. Its shape, then its type say which.
+
+    Raises:
+        EnvelopeError: with reason `malformed`, `algorithm`, `type`, `unknown-key` or `signature`.
+    """
+    if tree.is_in_tree(token):
+        return tree.open_leaf(token, keys=keys)
+    return envelopes.open_envelope(token, typ=envelopes.LEASE, keys=keys)
+
+
 def read_unverified_lease(token: str) -> LeaseClaims:
-    """Give the claims of a lease WITHOUT checking its signature.
+    """Give the claims of a lease of either type WITHOUT checking its signature.
 
     Raises:
         EnvelopeError: it is malformed.
     """
-    return _decode(envelopes.peek(token), _read_lease)
+    parts = tree.PARTS if tree.is_in_tree(token) else envelopes.PARTS
+    return _decode(envelopes.peek(token, parts), _read_lease)
 
 
 def _within_grant(claims: LeaseClaims, certificate: CertificateClaims) -> None:
