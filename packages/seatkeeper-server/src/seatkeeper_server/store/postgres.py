@@ -50,7 +50,7 @@ LOST_WITHIN: Mapping[str, str | int] = {  # how soon a host that doesn't answer 
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 
-_OUR_OWN_FAULT = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
+_OUR_OWN_FAULT = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError)
 _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -431,8 +431,8 @@ _NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
 def _is_time_to_take_stock(transactions: int) -> bool:
     """Tell whether tables may have doubled since statements were planned, as far as one connection can know.
 
-    PostgreSQL itself looks once a minute at most. Until then it takes new tables for empty ones and reads all of them: measured,
-    a batch that could take two milliseconds took half a second.
+    PostgreSQL itself looks once a minute at most. Until then it takes new tables for empty ones and reads all of them:
+    measured, a batch that could take two milliseconds took half a second.
     """
     return transactions >= TAKES_STOCK_AT and transactions & (transactions - 1) == 0
 
