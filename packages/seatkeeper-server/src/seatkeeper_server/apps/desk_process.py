@@ -135,10 +135,10 @@ class RemoteDesk:
             raise Closed
         if not has_room(call, len(self._answers), self._max_waiting):
             raise Overloaded
-        loop = self._loop
-        if loop is None or loop is not asyncio.get_running_loop():
-            loop = self._enter_loop()
-        if not self._arrived:
+        if not self._arrived:  # the first of a turn: to ask for the loop each time costs as much as all the rest of this
+            loop = self._loop
+            if loop is None or loop is not asyncio.get_running_loop():
+                loop = self._enter_loop()
             loop.call_soon(self._hand_over)
         number = next(self._numbers)
         self._answers[number] = on_result
