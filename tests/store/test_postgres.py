@@ -19,10 +19,13 @@ from msgspec import json
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.timekeeping import Alive
+from seatkeeper_server.service import selling
 from seatkeeper_server.service.calls import Outcome, Refused, Served, Verb, Who
 from seatkeeper_server.service.desk import Desk
 from seatkeeper_server.service.ports import CommitUnknown, Conflict, StorageFull, StorageUnavailable
+from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.postgres import PostgresStore
+from seatkeeper_server.store.pruning import Pruning
 from support import postgres
 from support.cutting import line
 from support.house import START, TENANT, Drawer, House, activate, held, make_house
@@ -198,6 +201,47 @@ def test_a_seat_restored_by_two_servers_is_one_seat(store: PostgresStore, anothe
     assert isinstance(first, Served)
     assert isinstance(second.result(), Served)
     assert house.used() == 1
+
+
+def test_a_change_sees_what_was_taken_meanwhile(store: PostgresStore, another: Another, beside: ThreadPoolExecutor) -> None:
+    """Who shrinks an entitlement waits for who is just taking a seat of it, and is told that it is in use."""
+    house = make_house(store, seats=2)
+    house.one(activate("a"))
+    other = another(house)
+
+    def shrink() -> selling.Changed:
+        with other.store.transaction() as tx:
+            return selling.change(Catalogue(tx), house.entitlement_id, selling.Change(seats=1), START)
+
+    with store.transaction() as tx:
+        house.leasing.decide(tx, [activate("b")], house.timekeeper.begin(tx, "taking"))
+        shrinking = beside.submit(shrink)
+        waits(shrinking)
+
+    with pytest.raises(selling.InUse):
+        shrinking.result()
+
+
+def test_who_comes_back_just_now_is_not_forgotten(store: PostgresStore, another: Another, beside: ThreadPoolExecutor) -> None:
+    """A holder of whom nothing speaks any more is forgotten, unless a server is about to write something about him."""
+    house = make_house(store)
+    house.one(activate("a"))
+    for table in ("holding", "fact"):
+        house.rows(f"DELETE FROM {table}")
+    house.rows("UPDATE pool_right SET used = 0")
+    other = another(house)
+
+    def forget() -> int:
+        with other.store.transaction() as tx:
+            return Pruning(tx).forget_holders(START, 10)
+
+    with store.transaction() as tx:
+        house.leasing.decide(tx, [activate("a")], house.timekeeper.begin(tx, "coming back"))
+        forgetting = beside.submit(forget)
+        waits(forgetting)
+
+    assert forgetting.result() == 0
+    assert house.rows("SELECT seat_id FROM holder") == [("a",)]
 
 
 def lease_of(house: House, seat: Served) -> str:
