@@ -302,17 +302,17 @@ def test_an_earlier_pool_that_nobody_has_may_still_be_locked(store: PostgresStor
 def test_many_pools_at_once_are_locked_in_one_order(store: PostgresStore, database: str, beside: ThreadPoolExecutor) -> None:
     """However the batches of several servers overlap, none of them ends in a deadlock."""
     pools = more_pools(store, make_house(store), 8)
-    start = Barrier(4)
 
     def serve(number: int) -> None:
-        with closing(HandTimedStore(database)) as other:
-            start.wait()
-            for _ in range(25):
-                with other.transaction() as tx:
-                    tx.pools(pools if number % 2 else pools[::-1])
+        with closing(HandTimedStore(database)) as other, other.transaction() as tx:
+            tx.pools(pools if number % 2 else pools[::-1])
 
-    for done in [beside.submit(serve, number) for number in range(4)]:
-        done.result(30)
+    for _ in range(10):
+        with locked(store, pools[4]):  # so that all of them have some and wait for more
+            serving = [beside.submit(serve, number) for number in range(4)]
+            time.sleep(0.05)
+        for done in serving:
+            done.result(10)
 
 
 def test_a_deadlock_with_somebody_else_is_a_conflict(store: PostgresStore, database: str, beside: ThreadPoolExecutor) -> None:
