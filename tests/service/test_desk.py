@@ -11,8 +11,8 @@ import pytest
 from seatkeeper_server.apps.desk_wire import CallFailed
 from seatkeeper_server.apps.remote_desk import RemoteDesk
 from seatkeeper_server.service.calls import ActivateCall, Call, HeldCall, Outcome, Refused, Served, Verb
-from seatkeeper_server.service.desk import Closed, Desk, Overloaded, Registrar
-from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageUnavailable, Transaction
+from seatkeeper_server.service.desk import TRIES, Closed, Desk, Overloaded, Registrar
+from seatkeeper_server.service.ports import CommitUnknown, Conflict, StorageFull, StorageUnavailable, Transaction
 from seatkeeper_server.store.sqlite import SqliteStore, SqliteTransaction
 from support.desks import behind_the_wire
 from support.house import Drawer, House, activate, held, make_house
@@ -76,6 +76,13 @@ def once(error: Exception) -> Callable[[], None]:
     def fail() -> None:
         if left:
             raise left.pop()
+
+    return fail
+
+
+def always(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
 
     return fail
 
@@ -173,6 +180,33 @@ async def test_an_unknown_commit_that_did_not_happen_is_redone(open_desk: OpenDe
 
     assert isinstance(outcome, Served)
     assert (house.used(), house.facts()) == (1, ["Claimed"])
+
+
+async def test_a_batch_that_another_server_got_in_the_way_of_is_done_again(open_desk: OpenDesk, house: House) -> None:
+    """A conflict is nobody's business: nothing was recorded, and the second try is served."""
+    store = Faulty(house.store)
+    async with open_desk(house, store=store, beat=timedelta(hours=1)) as desk:
+        await asyncio.sleep(0.05)
+        store.before_commit = once(Conflict("in the way"))
+        outcome = await desk.ask(activate("a"))
+
+    assert isinstance(outcome, Served)
+    assert (house.used(), house.facts()) == (1, ["Claimed"])
+
+
+async def test_a_batch_is_not_done_again_for_ever(open_desk: OpenDesk, house: House) -> None:
+    """Whoever is always in the way is trouble: the caller is told, and the desk goes on."""
+    store = Faulty(house.store)
+    async with open_desk(house, store=store, beat=timedelta(hours=1)) as desk:
+        await asyncio.sleep(0.05)
+        store.transactions, store.before_commit = 0, always(Conflict("in the way"))
+        with pytest.raises(StorageUnavailable):
+            await desk.ask(activate("a"))
+        tries, store.before_commit = store.transactions, lambda: None
+        outcome = await desk.ask(activate("a"))
+
+    assert tries == TRIES
+    assert isinstance(outcome, Served)
 
 
 async def test_too_many_waiting_calls_are_turned_away_at_once(open_desk: OpenDesk, house: House) -> None:

@@ -1,5 +1,8 @@
 """What is particular to PostgreSQL: several servers at once, connections that break, commits that get lost."""
 
+import asyncio
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,10 +20,12 @@ from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.timekeeping import Alive
 from seatkeeper_server.service.calls import Outcome, Refused, Served, Verb, Who
-from seatkeeper_server.service.ports import CommitUnknown, Conflict, StorageUnavailable
+from seatkeeper_server.service.desk import Desk
+from seatkeeper_server.service.ports import CommitUnknown, Conflict, StorageFull, StorageUnavailable
 from seatkeeper_server.store.postgres import PostgresStore
+from support import postgres
 from support.cutting import line
-from support.house import START, TENANT, House, activate, held, make_house
+from support.house import START, TENANT, Drawer, House, activate, held, make_house
 from support.postgres import Cluster, HandTimedStore
 
 Another = Callable[[House], House]
@@ -283,6 +288,30 @@ def test_a_deadlock_with_somebody_else_is_a_conflict(store: PostgresStore, datab
     assert isinstance(house.one(held(Verb.REFRESH, seat)), Served)
 
 
+async def test_the_desk_does_it_again_after_a_deadlock(store: PostgresStore, database: str) -> None:
+    """The caller of a call that PostgreSQL ended is served by the next try, and notices nothing."""
+    house = make_house(store)
+    seat = served(house.one(activate("a")))
+    key = (TENANT, house.entitlement_id)
+    hour = timedelta(hours=1)
+    desk = Desk(store, house.leasing, house.timekeeper, Drawer(), beat=hour)
+    desk.open()
+    with psycopg.connect(database) as by_hand:
+        by_hand.execute("SET deadlock_timeout = '20s'")
+        by_hand.execute("SELECT 1 FROM holding WHERE activation_id = %s FOR UPDATE", (seat.holding.activation_id,))
+        asked = asyncio.create_task(desk.ask(held(Verb.REFRESH, seat)))
+        await asyncio.sleep(SOON)
+        waited = not asked.done()
+        locking = "SELECT 1 FROM pool WHERE (tenant_id, entitlement_id) = (%s, %s) FOR UPDATE"
+        await asyncio.to_thread(by_hand.execute, locking, key)
+        by_hand.rollback()
+        outcome = await asked
+    await asyncio.to_thread(desk.close)
+
+    assert waited
+    assert isinstance(outcome, Served)
+
+
 # --- lost commits ----------------------------------------------------------------------------------------------------
 
 
@@ -447,6 +476,46 @@ def set_standbys(cluster: Cluster, names: str) -> None:
     deadline = time.monotonic() + 10
     while cluster.admin("SHOW synchronous_standby_names") != [(names.strip("'"),)] and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def test_a_full_disk_is_told_and_nothing_is_kept(cluster: Cluster) -> None:
+    """StorageFull, nothing recorded; and as soon as there is room again the next call is served."""
+    with small_disk(cluster.directory) as place, cluster.database() as uri, closing(HandTimedStore(uri)) as store:
+        house = make_house(store, seats=100_000)
+        cluster.admin(f"CREATE TABLESPACE small LOCATION '{place}'")
+        try:
+            house.rows("ALTER TABLE fact SET TABLESPACE small")
+            taken = 0
+            with pytest.raises(StorageFull):
+                while True:
+                    house.ask(*(activate(f"s{taken + number}") for number in range(200)))
+                    taken += 200
+
+            assert house.used() == taken
+            house.rows("ALTER TABLE fact SET TABLESPACE pg_default")
+            assert isinstance(house.one(activate("after")), Served)
+        finally:
+            store.close()
+            cluster.admin("DROP TABLESPACE small")
+
+
+@contextmanager
+def small_disk(directory: Path) -> Iterator[Path]:
+    """Give a small disk that the server may write to; skip where none can be mounted."""
+    place = directory / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, text=True, timeout=30
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here (that takes root): {mounted.stderr.strip()}")
+    try:
+        shutil.chown(place, postgres.USER)
+        place.chmod(0o700)
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True, timeout=30)
+        place.rmdir()
 
 
 # --- what else differs -----------------------------------------------------------------------------------------------
