@@ -186,7 +186,7 @@ async def test_what_was_asked_of_a_killed_process_fails_and_the_next_is_served(o
         waiting = [begin(desk, activate(f"s{n}")) for n in range(5)]
         await asyncio.sleep(0)
         send(desk, signal.SIGKILL)
-        lost = await asyncio.gather(*waiting, return_exceptions=True)
+        lost = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), PATIENCE)
         with pytest.raises(StorageUnavailable):
             await desk.ask(activate("meanwhile"))
         trouble = desk.trouble
