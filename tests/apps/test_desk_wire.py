@@ -268,6 +268,15 @@ def test_why_a_desk_is_not_open_crosses(error):
     assert (type(told), str(told)) == (type(error), str(error))
 
 
+def test_what_nobody_expected_is_told_as_well():
+    """A fault of the program's own is a sentence too, with its name; the rest is in the log."""
+    [frame] = Frames().fed(wire.opening_frame(ZeroDivisionError("by zero")))
+    told = wire.read_opening(frame)
+
+    assert isinstance(told, StorageUnavailable)
+    assert "ZeroDivisionError: by zero" in str(told)
+
+
 def test_that_a_desk_is_open_crosses():
     """Nothing went wrong."""
     [frame] = Frames().fed(wire.opening_frame(None))

@@ -20,7 +20,7 @@ from seatkeeper_server.apps import desk_wire as wire
 from seatkeeper_server.apps.deciding import Order
 from seatkeeper_server.apps.remote_desk import RemoteDesk
 from seatkeeper_server.sealing import SealKey, SealKeyError
-from seatkeeper_server.service.calls import Call, Outcome, Refused, Served, Verb
+from seatkeeper_server.service.calls import Call, Done, Outcome, Refused, Served, Verb
 from seatkeeper_server.service.desk import Closed, Overloaded, settle
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store.sqlite import SqliteStore
@@ -186,7 +186,7 @@ async def test_what_was_asked_of_a_killed_process_fails_and_the_next_is_served(o
         waiting = [begin(desk, activate(f"s{n}")) for n in range(5)]
         await asyncio.sleep(0)
         send(desk, signal.SIGKILL)
-        lost = await asyncio.gather(*waiting, return_exceptions=True)
+        lost = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), PATIENCE)
         with pytest.raises(StorageUnavailable):
             await desk.ask(activate("meanwhile"))
         trouble = desk.trouble
@@ -247,13 +247,14 @@ async def test_many_deaths_leave_nothing_behind(order: Order, monkeypatch: pytes
 
 
 async def test_what_can_not_be_understood_is_as_good_as_dead(order: Order) -> None:
-    """A process that speaks no sense is ended, and its callers are told; nobody waits for ever."""
+    """A process that speaks no sense is ended, and its callers are told; what it said before was an answer."""
 
     def babble(connection: socket.socket) -> None:
         connection.recv(1 << 20)
         connection.sendall(wire.opening_frame(None))
-        connection.recv(1 << 20)
-        connection.sendall(wire.framed(b"\xc1"))
+        [frame] = wire.Frames().fed(connection.recv(1 << 20))
+        number = wire.read_calls(frame)[0][0]
+        connection.sendall(wire.batch_frame([number, number + 99], [Done("n"), Done()], 0.1) + wire.framed(b"\xc1"))
         connection.recv(1)
 
     started: list[remote_desk.Runs] = []
@@ -263,11 +264,13 @@ async def test_what_can_not_be_understood_is_as_good_as_dead(order: Order) -> No
         return started[-1]
 
     with opened(order, start=start) as desk:
-        with pytest.raises(StorageUnavailable):
-            await desk.ask(activate("a"))
+        asked = [begin(desk, activate(name)) for name in "ab"]
+        answered, lost = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), PATIENCE)
         await until(lambda: desk.trouble is None)
         outcome = await desk.ask(activate("a"))
 
+    assert answered == Done("n")
+    assert isinstance(lost, StorageUnavailable)
     assert isinstance(outcome, Served)
     assert len(started) == 2
 

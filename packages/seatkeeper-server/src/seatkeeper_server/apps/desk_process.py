@@ -23,7 +23,9 @@ from msgspec import msgpack
 from seatkeeper_server.apps import desk_wire as wire
 from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
 from seatkeeper_server.apps.serving import STOPS, log_to_stderr
+from seatkeeper_server.sealing import SealKeyError
 from seatkeeper_server.service.desk import Registrar, Trays
+from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
 
 CHUNK: Final = 256 * 1024  # bytes read at once
 
@@ -77,8 +79,9 @@ def attend(connection: socket.socket, opened: Callable[[Order], AbstractContextM
             order = msgpack.decode(ordered, type=Order)
             registrar = stack.enter_context(opened(order))
         except Exception as error:
-            log.debug("desk.not_open", exc_info=error)
-            connection.sendall(wire.opening_frame(error))  # the front says so in its own words
+            if not isinstance(error, SealKeyError | StorageFull | StorageUnavailable):
+                log.error("desk.not_open", exc_info=error)
+            connection.sendall(wire.opening_frame(error))  # by which the front tells what is wrong
             return
         connection.sendall(wire.opening_frame(None))
         _Desk(connection, frames, registrar, order).run()

@@ -359,4 +359,8 @@ def opening_frame(error: Exception | None) -> bytes:
 def read_opening(frame: memoryview) -> Exception | None:
     """Give why the desk is not open; None if it is."""
     failed = _read_opening(frame)
-    return None if failed is None else _FAILURES[failed.kind](failed.text)
+    if failed is None:
+        return None
+    if failed.kind == "failed":
+        return StorageUnavailable(f"the desk process did not come up: {failed.text}")
+    return _FAILURES[failed.kind](failed.text)

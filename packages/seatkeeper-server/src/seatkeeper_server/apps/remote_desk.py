@@ -257,33 +257,30 @@ class RemoteDesk:
             return memoryview(wire.calls_frame([(number, call) for number, call in calls if number not in bad]))
 
     def _receive(self) -> None:
-        answers = self._read()
-        if answers is None:
+        answers, goes_on = self._read()
+        deliver(answers)
+        if not goes_on and self._life is not None:
             self._lose_life()
-        else:
-            deliver(answers)
 
-    def _read(self) -> Answers | None:
-        """Read what has arrived; None if the process has gone, or what it says can't be understood."""
+    def _read(self) -> tuple[Answers, bool]:
+        """Read what has arrived; False if the process has gone, or what it says can't be understood."""
         assert self._life is not None
         answers: Answers = []
         try:
             data = self._life.socket.recv(CHUNK)
-            if not data:
-                return None
             for frame in self._frames.fed(data):
                 seconds, results = wire.read_batch(frame)
                 self._on_batch(len(results), seconds)
-                answers += [(self._answers.pop(number), result) for number, result in results]
+                answers += [(self._answers.pop(number, _tell_nobody), result) for number, result in results]
         except BlockingIOError:
-            return answers
+            return answers, True
         except ConnectionError:
-            return None
+            return answers, False
         except Exception as error:
             log.error("desk.not_understood", exc_info=error)
-            return None
+            return answers, False
         self._heard_at = monotonic()
-        return answers
+        return answers, bool(data)
 
     def _hand_out(self, answers: Answers) -> None:
         """Hand out answers to whom they belong to; in a loop that is closed that is nobody."""
@@ -388,10 +385,10 @@ class RemoteDesk:
             while (left := ends_at - monotonic()) > 0:
                 for _, events in selector.select(left):
                     if events & selectors.EVENT_READ:
-                        answers = self._read()
-                        if answers is None:
-                            return
+                        answers, goes_on = self._read()
                         self._hand_out(answers)
+                        if not goes_on:
+                            return
                     self._send()
                     selector.modify(life.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0))
 
@@ -449,9 +446,7 @@ class RemoteDesk:
     def _started(self) -> _Life:
         ours, theirs = socket.socketpair()
         try:
-            with theirs, self._lock:
-                if self._over.is_set():
-                    raise Closed
+            with theirs:
                 self._process = process = self._start(theirs)
             try:
                 self._see_that_it_opens(ours)
@@ -469,14 +464,15 @@ class RemoteDesk:
         return _Life(process, ours)
 
     def _see_that_it_opens(self, ours: socket.socket) -> None:
+        if self._over.is_set():
+            raise Closed  # before that was known, `close` may have ended the process before this one
         ours.settimeout(STARTS_WITHIN)
         frames = wire.Frames()
         with suppress(ConnectionError):
             ours.sendall(wire.framed(msgpack.encode(self._order)))
             while data := ours.recv(CHUNK):
                 if whole := frames.fed(data):
-                    error = wire.read_opening(whole[0])
-                    if error is not None:
+                    if (error := wire.read_opening(whole[0])) is not None:
                         raise error
                     return
         raise StorageUnavailable("the desk process ended before it was ready; its last words are on standard error")
