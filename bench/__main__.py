@@ -48,7 +48,7 @@ def _measured(options: argparse.Namespace) -> report.Report:
     stores = _stores(options.stores, results)
     planned = phases(options.cases, options.connections, stores, with_scales=not options.no_scales)
     BUILD.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as name, ExitStack() as running:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD, ignore_cleanup_errors=True) as name, ExitStack() as running:
         scratch = Path(name).resolve()
         cluster = running.enter_context(postgres.running()) if POSTGRES in stores else None
         head = machine.described(scratch, cluster)
@@ -62,7 +62,7 @@ def _measured(options: argparse.Namespace) -> report.Report:
                 if phase.name == "main":
                     results.once += once.sdk(acts, scratch, options.times)
                     phase = _without_bulk(phase, acts, results)
-                results.samples[phase.name] = _rounds(phase, acts, options.rounds, options.seconds)
+                results.samples[phase.name] = _rounds(phase, acts, options)
                 if phase.name == "main":
                     results.once += once.memory(acts)
     how = {"quick": options.quick, "whole": options.whole, "rounds": options.rounds, "seconds": options.seconds}
@@ -98,15 +98,15 @@ def _without_bulk(phase: Phase, acts: dict[Place, Act], results: Results) -> Pha
     return Phase(phase.name, tuple(cell for cell in phase.cells if cell.case != "bulk-refresh"))
 
 
-def _rounds(phase: Phase, acts: dict[Place, Act], rounds: int, seconds: int) -> dict[Cell, list[Sample]]:
-    """Let the cases take turns; the first round, in which each case warms its server up once, does not count."""
-    samples: dict[Cell, list[Sample]] = {cell: [] for cell in phase.cells}
-    for number in range(rounds + 1):
+def _rounds(phase: Phase, acts: dict[Place, Act], options: argparse.Namespace) -> dict[Cell, list[Sample]]:
+    """Let the cases take turns; before the first round that counts each case warms its server up, unless all is quick."""
+    rounds, samples = options.rounds, {cell: list[Sample]() for cell in phase.cells}
+    for number in range(1 if options.quick else 0, rounds + 1):
         for one in acts.values():
             one.round = number
         for cell in phase.cells if number else _one_of_each(phase):
             _say(f"{phase.name}, round {number} of {rounds}: {cell.case}, {cell.place.store}, {cell.connections} connections")
-            sample = acts[cell.place].measure(cell, _length(cell, seconds) if number else 1)
+            sample = acts[cell.place].measure(cell, _length(cell, options.seconds) if number else 1)
             if number:
                 samples[cell].append(sample)
     return samples

@@ -11,6 +11,7 @@ small ones that are empty.
 
 import asyncio
 import json
+import logging
 import multiprocessing
 import os
 import subprocess
@@ -21,6 +22,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from random import Random
+
+import structlog
 
 from bench import postgres
 from bench.cases import LARGE_POOL, MANY_ENTITLEMENTS, MANY_FACTS, SMALL_POOL, Made
@@ -129,6 +132,7 @@ def _work(recipe: Recipe) -> int:
 
 def build(recipe: Recipe) -> House:
     """Sell, and take every seat of the full pools."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     spare = _sell(recipe, "acme", "spare", ROOM, lease=SHORT_LEASE)
     match recipe.made:
         case Made.POOLS:

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from bench import page, report
+from bench import machine, page, report
 from bench.cases import SQLITE
 from bench.once import Once
 
@@ -30,12 +30,19 @@ def test_nobody_but_the_harness_writes_the_page() -> None:
     assert page.PAGE.read_text() == page.page(page.published(), page.NOTES.read_text())
 
 
-def test_the_page_names_no_machine_and_no_path() -> None:
-    """The processor is named, the host isn't, nor where the run lay."""
+def test_the_page_names_no_path() -> None:
+    """Where the run lay is nobody's business."""
     text = page.PAGE.read_text() + page.FIGURES.read_text()
 
-    assert socket.gethostname() not in text
     assert re.findall(r"/(?:home|root|tmp|var|work|Users)/\S*", text) == []
+
+
+def test_the_machine_is_described_and_not_named(tmp_path: Path) -> None:
+    """Processor, cores and kernel are told, the host's name isn't."""
+    told = machine.described(tmp_path, None)["machine"]
+
+    assert {"processor", "cores", "system", "fsync_ms"} <= told.keys()
+    assert socket.gethostname() not in told.values()
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from bench import house, once, stage
+from bench import house, once, postgres, stage
 from bench.acts import Act
-from bench.cases import CASES, LARGE_POOL, POOL_CASES, SQLITE, Cell, Made, Place
+from bench.cases import CASES, LARGE_POOL, POOL_CASES, POSTGRES, SQLITE, Cell, Made, Place
 from bench.house import House, Recipe
 from bench.servers import SEATKEEPER
 
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-CONNECTIONS, ROUNDS = 4, 2
+CONNECTIONS, PROGRAMS, ROUNDS = 64, 200, 2
 PLAIN, MANY, POOLS = (Place("ours", SQLITE, 3_000, made) for made in (Made.PLAIN, Made.MANY, Made.POOLS))
 MEASURED = [name for name in CASES if not name.startswith(("baseline-", "bulk-"))]
 
@@ -41,7 +41,7 @@ class Stage:
         """Fill a database."""
         data = self._folder / f"data-{place.made.name.lower()}"
         left_over = (LARGE_POOL - place.live_leases) // ROUNDS
-        return house.build(Recipe(data, None, place.live_leases, place.made, 100, ROUNDS, left_over))
+        return house.build(Recipe(data, None, place.live_leases, place.made, PROGRAMS, ROUNDS, left_over))
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,20 @@ def test_every_answer_is_the_one_that_was_asked_for(acts: Stage, name: str) -> N
 
     assert (sample.errors, sample.wrong) == (0, "")
     assert sample.right > CONNECTIONS
+
+
+@pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
+def test_on_postgresql(tmp_path: Path) -> None:
+    """The same on a PostgreSQL of the bench's own, whose processor time counts."""
+    place = Place("ours", POSTGRES, 1_000)
+    with postgres.running() as cluster:
+        built = house.build(Recipe(tmp_path / "data", cluster.made("seats"), place.live_leases, programs=PROGRAMS))
+        with stage.act(place, built, tmp_path, cluster) as act:
+            names = ("refresh", "refusal", "activate+return", "checkout")
+            samples = [act.measure(Cell(name, place, CONNECTIONS), 1) for name in names]
+
+    assert [(sample.errors, sample.wrong) for sample in samples] == [(0, "")] * len(names)
+    assert min(sample.right for sample in samples) > CONNECTIONS
 
 
 @pytest.mark.parametrize("name", ["refresh", "activate+return"])
