@@ -85,7 +85,7 @@ def _at_least(
     measured = results.ratio("main", cell, against) if cell and against else None
     name = "one commit per request" if other.startswith("baseline-") else "the floor"
     promise = f"{case}, {_named(store)}, {_connections(connections)}: times {name}"
-    return _verdict(of, promise, f"≥ {least:g}", measured, "×", measured is not None and measured >= least)
+    return _verdict(results, store, of, promise, f"≥ {least:g}", measured, "×", measured is not None and measured >= least)
 
 
 def _p99(results: Results, of: str, case: str, store: str, most: float, *, strictly: bool = False) -> Verdict:
@@ -93,7 +93,7 @@ def _p99(results: Results, of: str, case: str, store: str, most: float, *, stric
     measured = results.middle("main", cell, lambda each: each.p99_ms) if cell else None
     promise = f"{case}, {_named(store)}, {_connections(PROMISED_AT)}: 99 of 100 answered within"
     kept = measured is not None and (measured < most if strictly else measured <= most)
-    return _verdict(of, promise, f"{'<' if strictly else '≤'} {most:g} ms", measured, " ms", kept)
+    return _verdict(results, store, of, promise, f"{'<' if strictly else '≤'} {most:g} ms", measured, " ms", kept)
 
 
 def _between_scales(results: Results, of: str, case: str, store: str, few: int, many: int) -> Verdict:
@@ -107,9 +107,9 @@ def _between_scales(results: Results, of: str, case: str, store: str, few: int, 
     if few in plain and many in plain:
         measured = max(_apart(results, phase, plain[few], cell) for leases, cell in plain.items() if few < leases <= many)
     promise = f"{case}, {_named(store)}, {few:,} to {many:,} live leases: times apart"
-    if any(place.store == store and few <= place.live_leases <= many for place in results.too_late):
-        return Verdict(of, promise, f"≤ {AT_SCALE:g}", None, "×", kept=False)
-    return _verdict(of, promise, f"≤ {AT_SCALE:g}", measured, "×", measured is not None and measured <= AT_SCALE)
+    return _verdict(
+        results, store, of, promise, f"≤ {AT_SCALE:g}", measured, "×", measured is not None and measured <= AT_SCALE
+    )
 
 
 def _apart(results: Results, phase: str, cell: Cell, other: Cell) -> float:
@@ -124,7 +124,7 @@ def _pools(results: Results, store: str) -> Verdict:
     )
     measured = results.ratio("spread", large, small) if large and small else None
     promise = f"activate+return, {_named(store)}, a pool of {LARGE_POOL:,} seats: times one of {SMALL_POOL}"
-    return _verdict(SECOND, promise, f"≥ {EVEN:g}", measured, "×", measured is not None and measured >= EVEN)
+    return _verdict(results, store, SECOND, promise, f"≥ {EVEN:g}", measured, "×", measured is not None and measured >= EVEN)
 
 
 def _bulk(results: Results, store: str) -> Verdict:
@@ -132,7 +132,7 @@ def _bulk(results: Results, store: str) -> Verdict:
     cells = [cell for cell in taken if cell.case == "bulk-refresh" and cell.place.store == store and taken[cell]]
     measured = max((results.middle("main", cell, rate) * cell.asked.many for cell in cells), default=None)
     promise = f"bulk refresh, {_named(store)}: leases per second"
-    return _verdict(SECOND, promise, "≥ 25,000", measured, "", measured is not None and measured >= 25_000)
+    return _verdict(results, store, SECOND, promise, "≥ 25,000", measured, "", measured is not None and measured >= 25_000)
 
 
 def _no_errors(results: Results) -> Verdict:
@@ -140,8 +140,13 @@ def _no_errors(results: Results) -> Verdict:
     return Verdict("", promise, "0", float(results.errors), "", results.errors == 0)
 
 
-def _verdict(of: str, promise: str, target: str, measured: float | None, unit: str, kept: bool) -> Verdict:
-    return Verdict(of, promise, target, measured, unit, None if measured is None else kept)
+def _verdict(
+    results: Results, store: str, of: str, promise: str, target: str, measured: float | None, unit: str, kept: bool
+) -> Verdict:
+    """Give a verdict. What wasn't measured is neither kept nor broken, unless that is because a server did not answer."""
+    if measured is not None:
+        return Verdict(of, promise, target, measured, unit, kept)
+    return Verdict(of, promise, target, None, unit, False if store in {place.store for place in results.too_late} else None)
 
 
 def _named(store: str) -> str:

@@ -64,7 +64,7 @@ def table(told: Report) -> str:
             phase = row["phase"]
             lines += ["", f"[{phase}]", _HEAD]
         lines.append(_line(row))
-    once = [f"{one['what']:<48}{one['store']:<10}{_count(one['live_leases']):>13}{value(one):>15}" for one in told["once"]]
+    once = [f"{one['what']:<54}{one['store']:<10}{_count(one['live_leases']):>13}{value(one):>15}" for one in told["once"]]
     note = (
         "Per second and per request: answers. CPU is the server's and its database's; bulk refreshes are of many leases each."
     )
