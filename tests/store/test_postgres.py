@@ -585,6 +585,30 @@ def test_a_character_that_postgresql_does_not_know_is_kept_as_another(store: Pos
     assert isinstance(house.one(activate("x", product_id="no\0such")), Refused)
 
 
+def test_growing_tables_are_taken_stock_of(store: PostgresStore) -> None:
+    """PostgreSQL is not left to believe that tables are empty which have grown since: it would read all of them."""
+    house = make_house(store, seats=1000)
+    house.ask(*(activate(f"s{number}") for number in range(500)))
+    house.rows("SELECT pg_stat_force_next_flush()")
+    for _ in range(16):
+        house.sweep()
+
+    assert house.rows("SELECT reltuples FROM pg_class WHERE relname = 'holding'") == [(500,)]
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+def test_statements_are_prepared_only_where_that_is_wanted(database: str, prepare: bool) -> None:
+    """An old PgBouncer gives every transaction another connection, where a prepared statement isn't known."""
+    with closing(PostgresStore(database, prepare=prepare)) as server:
+        make_house(server)
+        for _ in range(5):
+            with server.transaction() as tx:
+                tx.ledgers([TENANT])
+                prepared = tx._connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
+
+    assert (prepared != (0,)) is prepare
+
+
 def test_a_server_that_cannot_be_reached_is_trouble_told_in_our_words(tmp_path: Path) -> None:
     """Nothing is there: StorageUnavailable, without the password."""
     store = PostgresStore(f"host={tmp_path} dbname=seats password=secret")

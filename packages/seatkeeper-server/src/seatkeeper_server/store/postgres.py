@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from seatkeeper_server.domain.timekeeping import Alive
@@ -395,8 +395,8 @@ class PostgresStore:
         finally:
             connection.remove_notice_handler(warned)
         if done.status == ExecStatus.FATAL_ERROR:
-            if connection.closed:
-                raise CommitUnknown(f"{self._name}: the connection was lost during commit")
+            if connection.closed or done.error_field(DiagnosticField.SEVERITY_NONLOCALIZED) != b"ERROR":
+                raise CommitUnknown(f"{self._name}: the connection was ended during commit")
             with self._told():
                 raise errors.error_from_result(done)
         if warnings:
@@ -432,10 +432,10 @@ _NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
 
 
 def _is_time_to_take_stock(transactions: int) -> bool:
-    """Tell whether tables may have doubled since statements were planned, as far as one connection can know.
+    """Tell whether to look if tables have doubled since PostgreSQL took stock of them.
 
-    PostgreSQL itself looks once a minute at most. Until then it takes new tables for empty ones and reads all of them:
-    measured, a batch that could take two milliseconds took half a second.
+    It does so itself once a minute at most. Until then it takes new tables for empty ones and reads all of them: measured, a
+    batch that could take two milliseconds took half a second.
     """
     return transactions >= TAKES_STOCK_AT and transactions & (transactions - 1) == 0
 
