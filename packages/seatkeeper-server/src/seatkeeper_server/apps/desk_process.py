@@ -147,7 +147,7 @@ class _Desk:
                     break
                 for numbered in wire.read_calls(frame):
                     self._trays.put(numbered[1], numbered)
-            events = self._poll.poll(0) if len(data) == CHUNK else []
+            events = self._poll.poll(0)
 
 
 if __name__ == "__main__":
