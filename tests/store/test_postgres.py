@@ -19,10 +19,13 @@ from msgspec import json
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.timekeeping import Alive
+from seatkeeper_server.service import selling
 from seatkeeper_server.service.calls import Outcome, Refused, Served, Verb, Who
-from seatkeeper_server.service.desk import Desk
+from seatkeeper_server.service.desk import Desk, Registrar
 from seatkeeper_server.service.ports import CommitUnknown, Conflict, StorageFull, StorageUnavailable
+from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.postgres import PostgresStore
+from seatkeeper_server.store.pruning import Pruning
 from support import postgres
 from support.cutting import line
 from support.house import START, TENANT, Drawer, House, activate, held, make_house
@@ -200,6 +203,47 @@ def test_a_seat_restored_by_two_servers_is_one_seat(store: PostgresStore, anothe
     assert house.used() == 1
 
 
+def test_a_change_sees_what_was_taken_meanwhile(store: PostgresStore, another: Another, beside: ThreadPoolExecutor) -> None:
+    """Who shrinks an entitlement waits for who is just taking a seat of it, and is told that it is in use."""
+    house = make_house(store, seats=2)
+    house.one(activate("a"))
+    other = another(house)
+
+    def shrink() -> selling.Changed:
+        with other.store.transaction() as tx:
+            return selling.change(Catalogue(tx), house.entitlement_id, selling.Change(seats=1), START)
+
+    with store.transaction() as tx:
+        house.leasing.decide(tx, [activate("b")], house.timekeeper.begin(tx, "taking"))
+        shrinking = beside.submit(shrink)
+        waits(shrinking)
+
+    with pytest.raises(selling.InUse):
+        shrinking.result()
+
+
+def test_who_comes_back_just_now_is_not_forgotten(store: PostgresStore, another: Another, beside: ThreadPoolExecutor) -> None:
+    """A holder of whom nothing speaks any more is forgotten, unless a server is about to write something about him."""
+    house = make_house(store)
+    house.one(activate("a"))
+    for table in ("holding", "fact"):
+        house.rows(f"DELETE FROM {table}")
+    house.rows("UPDATE pool_right SET used = 0")
+    other = another(house)
+
+    def forget() -> int:
+        with other.store.transaction() as tx:
+            return Pruning(tx).forget_holders(START, 10)
+
+    with store.transaction() as tx:
+        house.leasing.decide(tx, [activate("a")], house.timekeeper.begin(tx, "coming back"))
+        forgetting = beside.submit(forget)
+        waits(forgetting)
+
+    assert forgetting.result() == 0
+    assert house.rows("SELECT seat_id FROM holder") == [("a",)]
+
+
 def lease_of(house: House, seat: Served) -> str:
     """Give a lease that a program has, which the house recognises as its own."""
     holding = seat.holding
@@ -258,17 +302,17 @@ def test_an_earlier_pool_that_nobody_has_may_still_be_locked(store: PostgresStor
 def test_many_pools_at_once_are_locked_in_one_order(store: PostgresStore, database: str, beside: ThreadPoolExecutor) -> None:
     """However the batches of several servers overlap, none of them ends in a deadlock."""
     pools = more_pools(store, make_house(store), 8)
-    start = Barrier(4)
 
     def serve(number: int) -> None:
-        with closing(HandTimedStore(database)) as other:
-            start.wait()
-            for _ in range(25):
-                with other.transaction() as tx:
-                    tx.pools(pools if number % 2 else pools[::-1])
+        with closing(HandTimedStore(database)) as other, other.transaction() as tx:
+            tx.pools(pools if number % 2 else pools[::-1])
 
-    for done in [beside.submit(serve, number) for number in range(4)]:
-        done.result(30)
+    for _ in range(10):
+        with locked(store, pools[4]):  # so that all of them have some and wait for more
+            serving = [beside.submit(serve, number) for number in range(4)]
+            time.sleep(0.05)
+        for done in serving:
+            done.result(10)
 
 
 def test_a_deadlock_with_somebody_else_is_a_conflict(store: PostgresStore, database: str, beside: ThreadPoolExecutor) -> None:
@@ -294,7 +338,7 @@ async def test_the_desk_does_it_again_after_a_deadlock(store: PostgresStore, dat
     seat = served(house.one(activate("a")))
     key = (TENANT, house.entitlement_id)
     hour = timedelta(hours=1)
-    desk = Desk(store, house.leasing, house.timekeeper, Drawer(), beat=hour)
+    desk = Desk(Registrar(store, house.leasing, house.timekeeper, Drawer()), beat=hour)
     desk.open()
     with psycopg.connect(database) as by_hand:
         by_hand.execute("SET deadlock_timeout = '20s'")

@@ -239,8 +239,11 @@ class PostgresStore:
         Raises:
             StorageUnavailable: it can't be known now.
         """
-        with self.transaction() as tx:
-            return bool(tx.query("has_happened", batch_id=batch_id)[0][0])
+        try:
+            with self.transaction() as tx:
+                return bool(tx.query("has_happened", batch_id=batch_id)[0][0])
+        except Conflict as error:  # of this question, which says nothing about that transaction
+            raise StorageUnavailable(f"{self._name}: {error}") from error
 
     def migrate(self, now: datetime) -> None:
         """Bring a new or older database to this code's schema, as far as older code can go on beside it.
