@@ -70,12 +70,16 @@ def send(desk: RemoteDesk, number: signal.Signals) -> None:
         os.kill(desk.process_id, number)
 
 
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended and was not waited for does not."""
+def state(pid: int) -> str:
+    """How a process is: S when it sleeps, T when it is stopped, Z when it has ended and was not waited for."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
-        return False
+        return ""
+
+
+def is_alive(pid: int) -> bool:
+    return state(pid) not in ("", "Z")
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -547,6 +551,7 @@ async def test_what_waits_for_a_killed_front_is_not_decided(order: Order, house:
     """Beside the next server an old desk ends at most the batch it is at: of those that wait, nobody gets a seat."""
     with front(order) as (process, pid):
         os.kill(pid, signal.SIGSTOP)
+        await until(lambda: state(pid) == "T")
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write("ask\n")

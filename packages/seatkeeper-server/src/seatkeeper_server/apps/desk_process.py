@@ -4,7 +4,7 @@
 
 It is the front's child and serves nobody else. Before each batch it looks at the connection, and ends when the front has gone:
 beside a new server on the same data an old desk finishes at most the batch it is at. That batch is one transaction, decided by
-what the database says in it, like every other; so it needs no lock beyond SQLite's own (decision 0010).
+what the database says in it, like every other; so it needs no lock beyond SQLite's own (decision 0012).
 """
 
 import select
@@ -147,7 +147,7 @@ class _Desk:
                     break
                 for numbered in wire.read_calls(frame):
                     self._trays.put(numbered[1], numbered)
-            events = self._poll.poll(0) if len(data) == CHUNK else []
+            events = self._poll.poll(0)
 
 
 if __name__ == "__main__":
