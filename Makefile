@@ -4,7 +4,7 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench mutants crash serve lock clean
+.PHONY: help demo test check bench mutants crash linear overload serve lock clean
 
 help:    ## show what there is
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -32,6 +32,12 @@ crash: $(READY) .venv/.debian    ## kill the server again and again under load (
 
 serve: $(READY)    ## run a cloud server on build/data
 	@$(BIN)/seatkeeper cloud --data build/data
+
+linear: $(READY) .venv/.debian    ## a million calls against a server, and whether their history is linearizable
+	@$(BIN)/python -m tests.linear
+
+overload: $(READY) .venv/.debian    ## five times as many newcomers as can be served, and whether holders notice
+	@$(BIN)/python -m tests.linear.overload
 
 lock:    ## pin requirements.in into requirements.lock: versions and hashes, no addresses
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q uv

@@ -3,7 +3,8 @@
     result = drive(Plan(operations=20_000), Path("build/linear"))
     verdict = check(result.history)
 
-Servers are processes of their own. Several of them share one PostgreSQL, named by `database`; without, there is one, on SQLite.
+Servers are processes of their own. Several of them share one database, which the caller brings along (`Database`); without,
+there is one server, on SQLite.
 """
 
 import asyncio
@@ -15,24 +16,46 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
+
+import uvloop
 
 from seatkeeper.protocol import envelopes
 from seatkeeper.protocol.trust import Trust
 from tests.linear.history import SECOND, Feature, History, Kind, Operation, Outcome, Rules
 from tests.linear.programs import Habits, Record, crowd
-from tests.support.servers import BIN, CloudServer, Sold, clean_environment, seatkeeper
+from tests.support.servers import CloudServer, Sold, seatkeeper
 
 MARGIN = 6.0  # seconds: three beats
 RENDER, PAGES = 40, 2_000
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+class Database(Protocol):
+    """A database that several servers share, and that can be killed under them."""
+
+    @property
+    def url(self) -> str:
+        """What servers are told to connect to."""
+        ...
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        ...
+
+    def start(self) -> None:
+        """Start it again on the same data, and wait until it can be connected to."""
+        ...
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What is to happen. `lease` and `linger` in seconds; `kills` is how often a server is killed in between."""
+    """What is to happen. Times in seconds; `kills` is how often a server is killed in between and stays away, `database_kills`
+    how often the database is.
+    """
 
     operations: int = 1_000_000
     clients: int = 200
@@ -40,13 +63,23 @@ class Plan:
     lease: int = 3
     linger: int = 0
     servers: int = 1
-    database: str | None = None
     kills: int = 0
+    database_kills: int = 0
+    away: tuple[float, float] = (0.0, 0.5)
     seed: int = 1
     at_most: float = 3600.0
     uncertainty: float = 0.002
     lag: float = 0.0
     habits: Habits = field(default_factory=Habits)
+
+    def with_kills(self, servers: int, database: int = 0) -> "Plan":
+        """Give the same plan with servers, and their database, killed so often.
+
+        Each life of a server reads the wall clock anew, so moments are known less exactly. Nobody uses a seat in twos: what
+        became of a call that the other one overtook could not be told afterwards.
+        """
+        habits = replace(self.habits, pairs=0.0)
+        return replace(self, kills=servers, database_kills=database, uncertainty=0.02, habits=habits)
 
 
 @dataclass(frozen=True)
@@ -117,11 +150,11 @@ class House:
 
 
 @contextmanager
-def house(plan: Plan, place: Path) -> Iterator[House]:
-    """Start the servers; they end with the block."""
-    environment = {} if plan.database is None else {"SEATKEEPER_DATABASE": plan.database}
-    if plan.database is not None:
-        environment["SEATKEEPER_SEAL_KEY_FILE"] = str(place / "seal.key")
+def house(plan: Plan, place: Path, database: Database | None) -> Iterator[House]:
+    """Start the servers; they end with the block. Those of one database need the same sealing key."""
+    environment = {}
+    if database is not None:
+        environment = {"SEATKEEPER_DATABASE": database.url, "SEATKEEPER_SEAL_KEY_FILE": str(place / "seal.key")}
     with ExitStack() as opened:
         servers = [
             opened.enter_context(CloudServer(place / f"server-{number}", environment=environment))
@@ -130,23 +163,23 @@ def house(plan: Plan, place: Path) -> Iterator[House]:
         yield House(servers, environment)
 
 
-def drive(plan: Plan, place: Path) -> Result:
+def drive(plan: Plan, place: Path, database: Database | None = None) -> Result:
     """Let the programs live on servers of their own until the plan's calls are made.
 
     Raises:
         ValueError: several servers were asked for, and no database that they could share.
     """
-    if plan.servers > 1 and plan.database is None:
+    if database is None and (plan.servers > 1 or plan.database_kills):
         raise ValueError("several servers need a database that they share: name a PostgreSQL")
     place.mkdir(parents=True, exist_ok=True)
-    with house(plan, place) as there:
+    with house(plan, place, database) as there:
         sold = there.sell(plan)
         record = Record(_trust(sold), clock_offset())
         cpu, began = _Cpu(there), time.monotonic()
-        with _uncollected():
-            asyncio.run(_live(plan, there, sold, record, cpu))
+        with _uncollected(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_live(plan, there, sold, record, cpu, database))
         seconds = time.monotonic() - began
-        operations = record.operations + (there.downtimes() if plan.kills else [])
+        operations = record.operations + there.downtimes()
         history = History(rules=rules_of(plan), operations=operations)
         return Result(history, record, seconds, cpu.seconds(), cpu.peak_mb(), there.logged())
 
@@ -164,35 +197,36 @@ def rules_of(plan: Plan) -> Rules:
     )
 
 
-async def _live(plan: Plan, there: House, sold: Sold, record: Record, cpu: "_Cpu") -> None:
+async def _live(plan: Plan, there: House, sold: Sold, record: Record, cpu: "_Cpu", database: Database | None) -> None:
     ends = time.monotonic() + plan.at_most
 
     def is_over() -> bool:
         return len(record.operations) >= plan.operations or time.monotonic() > ends
 
-    programs = crowd(plan.clients, sold, there.ports, record, plan.habits, plan.seed, is_over)
-    async with asyncio.TaskGroup() as lives:
-        lives.create_task(_kill(plan, there, record, is_over, cpu))
-        for program in programs:
-            lives.create_task(program.live())
-
-
-async def _kill(plan: Plan, there: House, record: Record, is_over: "_Over", cpu: "_Cpu") -> None:
-    """Kill servers now and then, evenly over the calls, and start them again."""
-    chance = random.Random(f"{plan.seed}-kills")
-    for number in range(1, plan.kills + 1):
-        while len(record.operations) < plan.operations * number // (plan.kills + 1):
+    async def kill(victim: CloudServer | Database, number: int, kills: int) -> None:
+        """Kill somebody when his share of the calls is made, and start him again."""
+        while len(record.operations) < plan.operations * number // (kills + 1):
             if is_over():
                 return
             await asyncio.sleep(chance.uniform(0, 0.05))
-        server = there.servers[chance.randrange(len(there.servers))]
-        cpu.leave(server)
-        await asyncio.to_thread(server.kill)
-        await asyncio.sleep(chance.uniform(0, 0.5))
-        await asyncio.to_thread(server.start)
+        if isinstance(victim, CloudServer):
+            cpu.leave(victim)
+        await asyncio.to_thread(victim.kill)
+        await asyncio.sleep(chance.uniform(*plan.away))
+        await asyncio.to_thread(victim.start)
 
+    async def kill_now_and_then() -> None:
+        victims: list[CloudServer | Database] = [chance.choice(there.servers) for _ in range(plan.kills)]
+        victims += [database] * plan.database_kills if database is not None else []
+        chance.shuffle(victims)
+        for number, victim in enumerate(victims, start=1):
+            await kill(victim, number, len(victims))
 
-_Over = type(lambda: True)
+    chance = random.Random(f"{plan.seed}-kills")
+    async with asyncio.TaskGroup() as lives:
+        lives.create_task(kill_now_and_then())
+        for program in crowd(plan.clients, sold, there.ports, record, plan.habits, plan.seed, is_over):
+            lives.create_task(program.live())
 
 
 class _Cpu:
@@ -251,6 +285,3 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-__all__ = ["BIN", "House", "Plan", "Result", "clean_environment", "drive"]

@@ -59,7 +59,7 @@ class Habits:
     """How programs behave. Times in seconds; the rest are chances per call of a holder, or per call where it says so."""
 
     think: float = 0.03  # between two calls of a holder, on average
-    asks_again: float = 0.06  # after a refusal, on average
+    asks_again: float = 0.2  # after a refusal, on average
     dies: float = 0.0015
     sleeps: float = 0.001
     sleeps_for: tuple[float, float] = (2.0, 12.0)

@@ -19,12 +19,13 @@ and, where `lag` is not 0, a decision is put at the earliest moment that its lea
 these was there, so that "no order was found" is then no proof that there is none.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from tests.linear.history import History, Kind, Operation, Outcome
+from tests.linear.history import History, Kind, Lease, Operation, Outcome
 from tests.linear.spec import FULL, SHORT, TAKES_A_PLACE, Deed, Place, Pool, Seat, Standing
 
 FOREVER = 1 << 62
@@ -110,7 +111,8 @@ class _Walk:
         self.for_short: dict[str, list[int]] = defaultdict(list)  # … or for too little of a feature
         self.for_own: dict[int, list[int]] = defaultdict(list)  # calls that wait for something to become of their own seat
         self.undone: list[int] = []  # feature calls without an answer whose repeat was answered
-        self.events: list[Event] = list(self._plan())
+        self.gaps = sorted((call.sent - call.amount, call.sent) for call in self.calls if call.kind is Kind.DOWNTIME)
+        self.events: list[Event] = [self._served(event) for event in self._plan()]
         heapify(self.events)
 
     def other_way_round(self) -> int | None:
@@ -142,7 +144,7 @@ class _Walk:
 
     def _plan(self) -> Iterator[Event]:
         """List when calls are decided, as far as a lease says so, and when the others open and close."""
-        decided = _shown_by_repeats(self.calls, self.rules.lease, self.rules.uncertainty)
+        decided = _shown_by_repeats(self.calls, self.rules.lease, self.rules.uncertainty, self.gaps)
         decided.update((i, (call.sent, FIRST)) for i, call in enumerate(self.calls) if call.kind is Kind.DOWNTIME)
         yield from _decisions(self.calls, decided)
         last_use = {call.token: i for i, call in enumerate(self.calls) if call.outcome is Outcome.GRANTED}
@@ -156,6 +158,15 @@ class _Walk:
             yield call.sent - self.rules.uncertainty, OPENS, index, index
             if call.answered is not None:
                 yield call.answered + self.rules.uncertainty, CLOSES, index, index
+
+    def _served(self, event: Event) -> Event:
+        """Move what would happen during a downtime to its end, or to its beginning if it must be over by then."""
+        moment, what, rank, call = event
+        number = bisect_right(self.gaps, (moment, FOREVER)) - 1
+        if number < 0 or moment >= self.gaps[number][1] or what == DECIDES:
+            return event
+        begins, ends = self.gaps[number]
+        return (begins, what, rank, call) if what == CLOSES else (ends + 1, what, rank, call)
 
     def _may_be_done(self, index: int, call: Operation, last_use: dict[tuple[int, int] | None, int]) -> bool:
         """Tell whether a call without an answer is taken into account, in case that something needs it."""
@@ -461,7 +472,7 @@ class _Walk:
             self._open(waiting, moment)
 
     def _push(self, moment: int, what: int, index: int) -> None:
-        heappush(self.events, (moment, what, index, index))
+        heappush(self.events, self._served((moment, what, index, index)))
 
 
 def _decisions(calls: list[Operation], others: dict[int, tuple[int, int]]) -> Iterator[Event]:
@@ -485,10 +496,10 @@ def _decisions(calls: list[Operation], others: dict[int, tuple[int, int]]) -> It
         rank += 1
 
 
-def _shown_by_repeats(calls: list[Operation], lease: int, uncertainty: int) -> dict[int, tuple[int, int]]:
-    """Find activations without an answer whose repeat says that they were done; when (one lease before its end), and before
-    which number: the repeat's.
-    """
+def _shown_by_repeats(
+    calls: list[Operation], lease: int, uncertainty: int, gaps: list[tuple[int, int]]
+) -> dict[int, tuple[int, int]]:
+    """Find activations without an answer whose repeat says that they were done; when, and before which number: the repeat's."""
     made = {c.key for c in calls if c.lease is not None and c.is_new and c.key is not None}
     unknown = {
         c.key: i for i, c in reversed(list(enumerate(calls))) if c.kind is Kind.ACTIVATE and c.outcome is Outcome.UNKNOWN
@@ -499,10 +510,21 @@ def _shown_by_repeats(calls: list[Operation], lease: int, uncertainty: int) -> d
         if call.lease is None or call.key not in unknown:
             continue
         index = unknown.pop(call.key)
-        since = call.lease.ends - lease
+        since = _granted_at(call.lease, lease, calls[index].sent, gaps)
         if calls[index].sent - uncertainty <= since <= call.lease.issued:
             found[index] = (since, call.lease.sequence)
     return found
+
+
+def _granted_at(shown: Lease, lease: int, sent: int, gaps: list[tuple[int, int]]) -> int:
+    """Say when a lease was granted that a repeat shows: one lease before its end, but for downtime in between."""
+    since = shown.ends - lease
+    for begins, ends in gaps:
+        if sent <= begins and ends <= shown.issued:
+            if shown.ends == ends + round(lease / 3):
+                return begins  # more can't be known; it was the last that was done before
+            since -= ends - begins
+    return since
 
 
 def _earlier(calls: list[Operation]) -> list[int]:

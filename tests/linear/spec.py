@@ -388,10 +388,15 @@ class Pool:
         return f"a downtime began {late} µs before the last decision" if late > 0 else ""
 
     def _give_back_downtime(self, gap: int, now: int) -> None:
-        """Move every place's end by a time in which nobody could be served; who holds gets a third of a lease at least,
-        once."""
+        """Move every place's end by a time in which nobody could be served. Who holds gets a third of a lease at least, once.
+
+        Keys are kept for as much longer.
+        """
         self.settle(now - gap)
         self.now = now
+        for key, (seat, generation, until) in self._keys.items():
+            if until > now - gap:
+                self._keys[key] = (seat, generation, until + gap)
         for _, entry, place in self._ends:
             if place.entry != entry or place.until is None:
                 continue

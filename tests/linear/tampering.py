@@ -1,7 +1,8 @@
 """True histories made untrue, one way each: what a recorded run would look like had the server not kept its word.
 
 `STRICTER` judges a history by rules that the server was not asked to keep; `TAMPERED` changes what a client was told. Both
-need a history of a pool that was full at times, in which all kinds of calls occur.
+need a history of a pool that was full at times, in which all kinds of calls occur. The rules are changed by so much that it
+shows where calls overlap: how many places are taken is known only up to those that are being returned.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,10 +28,10 @@ def _fewer(key: str) -> Callable[[Rules], Rules]:
 
 
 STRICTER: dict[str, Tampered] = {
-    "there was one seat less": _with_rules(lambda rules: replace(rules, seats=rules.seats - 1)),
-    "there was one seat more": _with_rules(lambda rules: replace(rules, seats=rules.seats + 1)),
-    "the margin was a third longer": _with_rules(lambda rules: replace(rules, margin=rules.margin * 4 // 3)),
-    "the margin was a third shorter": _with_rules(lambda rules: replace(rules, margin=rules.margin * 2 // 3)),
+    "there was a seat less in ten": _with_rules(lambda rules: replace(rules, seats=rules.seats - 1 - rules.seats // 10)),
+    "there was a seat more in ten": _with_rules(lambda rules: replace(rules, seats=rules.seats + 1 + rules.seats // 10)),
+    "the margin was twice as long": _with_rules(lambda rules: replace(rules, margin=rules.margin * 2)),
+    "there was no margin": _with_rules(lambda rules: replace(rules, margin=0)),
     "leases lasted a microsecond less": _with_rules(lambda rules: replace(rules, lease=rules.lease - 1)),
     "places lingered for half a lease": _with_rules(lambda rules: replace(rules, linger=rules.lease // 2)),
     "there was one element less": _with_rules(_fewer("render")),
