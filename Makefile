@@ -21,7 +21,7 @@ check: $(READY)    ## formatting, lint, types, and who may import whom
 	@$(BIN)/mypy packages/seatkeeper/src packages/seatkeeper-server/src
 	@$(BIN)/lint-imports --no-cache
 
-bench: $(READY) .venv/.debian    ## measure speed side by side; writes build/bench.json
+bench: $(READY) .venv/.debian    ## measure speed side by side, half an hour; writes docs/explanation/performance.md
 	@$(BIN)/python -m bench
 
 mutants: $(READY) .venv/.debian    ## break each promise on purpose and see which test notices

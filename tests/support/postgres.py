@@ -61,6 +61,12 @@ class Cluster:
 
     programs: Path
     directory: Path
+    server: "subprocess.Popen[bytes]"
+
+    def kill(self) -> None:
+        """Let it die at once, as in a power cut."""
+        self.server.send_signal(signal.SIGQUIT)
+        self.server.wait(30)
 
     def uri(self, database: str) -> str:
         """Give how to connect to a database of it."""
@@ -130,8 +136,8 @@ class _HandTimed(PostgresTransaction):
 
 
 @contextmanager
-def running(programs: Path, **settings: str) -> Iterator[Cluster]:
-    """Run a PostgreSQL as long as the block lasts; its data goes with it."""
+def running(programs: Path, primary: Cluster | None = None, **settings: str) -> Iterator[Cluster]:
+    """Run a PostgreSQL as long as the block lasts, a new one or a standby of another; its data goes with it."""
     with tempfile.TemporaryDirectory(prefix="seatkeeper-pg-", dir="/tmp") as name:
         directory = Path(name)
         programs = _readable(programs, directory)
@@ -141,18 +147,26 @@ def running(programs: Path, **settings: str) -> Iterator[Cluster]:
             for path in (directory, data):
                 shutil.chown(path, USER)
             directory.chmod(0o711)
-        initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        subprocess.run([*initdb, "--no-instructions"], check=True, capture_output=True, **_as_user())
+        _fill(programs, data, primary)
         options = [option for key, value in {**MODEST, **QUICK, **settings}.items() for option in ("-c", f"{key}={value}")]
         log = (directory / "log").open("wb")
         command = [programs / "postgres", "-D", data, "-k", directory, "-h", "", *options]
         with log, subprocess.Popen(command, stdout=log, stderr=log, **_as_user()) as server:
             try:
                 _wait(server, directory)
-                yield Cluster(programs, directory)
+                yield Cluster(programs, directory, server)
             finally:
                 server.send_signal(signal.SIGQUIT)  # at once: nothing of it is needed any more
                 server.wait(30)
+
+
+def _fill(programs: Path, data: Path, primary: Cluster | None) -> None:
+    """Make the files of a new PostgreSQL, or copy those of a primary."""
+    if primary is None:
+        command = [programs / "initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    else:
+        command = [programs / "pg_basebackup", "-h", primary.directory, "-U", "postgres", "-R", "-c", "fast", "--no-sync"]
+    subprocess.run([*command, "-D", data], check=True, capture_output=True, **_as_user())
 
 
 def _as_user() -> dict[str, object]:

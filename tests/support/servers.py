@@ -121,11 +121,11 @@ class CloudServer:
             self._process.kill()
             self._end()
 
-    def stop(self) -> int:
+    def stop(self, within: float = STOPS_WITHIN) -> int:
         """Ask it to stop with SIGTERM, and give its exit code."""
         assert self._process is not None
         self._process.terminate()
-        return self._end()
+        return self._end(within)
 
     def restart(self) -> None:
         """Kill it and start it again on the same data and port."""
@@ -159,9 +159,9 @@ class CloudServer:
         """Run a verb on the server's data."""
         return seatkeeper(*arguments, "--data", self.data)
 
-    def _end(self) -> int:
+    def _end(self, within: float = STOPS_WITHIN) -> int:
         assert self._process is not None
-        code = self._process.wait(STOPS_WITHIN)
+        code = self._process.wait(within)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._process = None

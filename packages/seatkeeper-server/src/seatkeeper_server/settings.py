@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     @property
     def has_desk_process(self) -> bool:
         """Whether seats are decided in a process of its own."""
+        if sys.platform == "win32":
+            return False  # it can't hand a socket to a process of its own
         return _processors() > 1 if self.desk_process is None else self.desk_process
 
     @property
@@ -112,7 +114,5 @@ class Settings(BaseSettings):
 
 
 def _processors() -> int:
-    """How many processors this process may use at once; one where it can't hand a socket to a process of its own."""
-    if sys.platform == "win32":
-        return 1
+    """How many processors this process may use at once."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,9 +18,9 @@ from seatkeeper.protocol.documents import ActivationEntitlement
 from seatkeeper_server.apps.chores import Chores
 from seatkeeper_server.apps.clock import SteadyClock
 from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
-from seatkeeper_server.apps.desk_process import RemoteDesk
 from seatkeeper_server.apps.door import Door
 from seatkeeper_server.apps.reading import Reader
+from seatkeeper_server.apps.remote_desk import RemoteDesk
 from seatkeeper_server.apps.serving import Server, log_to_stderr
 from seatkeeper_server.apps.serving import serve as serve_http
 from seatkeeper_server.http.application import Application, application
@@ -99,7 +99,7 @@ def build(settings: Settings) -> Iterator[Cloud]:
             metrics=metrics,
             contact=settings.contact,
         )
-        app = application(front, Health(), access_log=settings.log_level == "debug")
+        app = application(front, Health(desk=lambda: desk.trouble), access_log=settings.log_level == "debug")
         yield Cloud(app, desk, keyring, clock_state)
 
 

@@ -40,6 +40,7 @@ from seatkeeper_server.store.transaction import SqlTransaction
 SQL_FILES = ("postgres.sql", *queries.COMMON)
 NOTHING = timedelta(0)
 PATIENCE = timedelta(seconds=20)
+TAKES_STOCK_AT = 8  # transactions, and at every doubling of them
 MOST_IDLE = 4  # connections that are kept open for the next transaction
 LOST_WITHIN: Mapping[str, str | int] = {  # how soon a host that doesn't answer any more is given up
     "connect_timeout": 5,
@@ -49,10 +50,14 @@ LOST_WITHIN: Mapping[str, str | int] = {  # how soon a host that doesn't answer 
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 
-_OUR_OWN_FAULT = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
+_OUR_OWN_FAULT = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError)
 _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
-_Connection = Connection[tuple[Any, ...]]
+
+class _Connection(Connection[tuple[Any, ...]]):
+    """A connection, and how many transactions it has seen."""
+
+    transactions = 0
 
 
 class PostgresTransaction(SqlTransaction):
@@ -234,8 +239,11 @@ class PostgresStore:
         Raises:
             StorageUnavailable: it can't be known now.
         """
-        with self.transaction() as tx:
-            return bool(tx.query("has_happened", batch_id=batch_id)[0][0])
+        try:
+            with self.transaction() as tx:
+                return bool(tx.query("has_happened", batch_id=batch_id)[0][0])
+        except Conflict as error:  # of this question, which says nothing about that transaction
+            raise StorageUnavailable(f"{self._name}: {error}") from error
 
     def migrate(self, now: datetime) -> None:
         """Bring a new or older database to this code's schema, as far as older code can go on beside it.
@@ -320,6 +328,9 @@ class PostgresStore:
             raise
 
     def _begin(self, connection: _Connection, how: str) -> Row:
+        connection.transactions += 1
+        if _is_time_to_take_stock(connection.transactions):
+            connection.execute(self._sql["take_stock"], prepare=False)
         cursor = connection.execute(self._sql[how], prepare=False)
         while cursor.nextset():
             pass
@@ -332,7 +343,7 @@ class PostgresStore:
             return self._idle.pop() if self._idle else None
 
     def _connect(self) -> _Connection:
-        connection = psycopg.connect(self._conninfo, autocommit=True)
+        connection = _Connection.connect(self._conninfo, autocommit=True)
         connection.prepare_threshold = 2 if self._prepare else None
         return connection
 
@@ -418,6 +429,15 @@ def _sent(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 _NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
+
+
+def _is_time_to_take_stock(transactions: int) -> bool:
+    """Tell whether tables may have doubled since statements were planned, as far as one connection can know.
+
+    PostgreSQL itself looks once a minute at most. Until then it takes new tables for empty ones and reads all of them:
+    measured, a batch that could take two milliseconds took half a second.
+    """
+    return transactions >= TAKES_STOCK_AT and transactions & (transactions - 1) == 0
 
 
 def _committed(link: PGconn, patience: float) -> PGresult:
