@@ -562,6 +562,25 @@ def small_disk(directory: Path) -> Iterator[Path]:
         place.rmdir()
 
 
+def test_two_servers_sweep_at_once_and_what_they_find_is_written_once(
+    store: PostgresStore, another: Another, beside: ThreadPoolExecutor
+) -> None:
+    """Refusals that were counted, and a place whose lease has ended, become one fact each."""
+    house = make_house(store, seats=1)
+    house.ask(activate("a"))
+    house.ask(activate("b"))
+    house.ask(activate("b"))
+    house.pass_(130)
+    other = another(house)
+    with store.transaction() as tx:
+        house.leasing.sweep(tx, house.timekeeper.begin(tx, "sweep-of-one"))
+        swept = beside.submit(other.sweep)
+        time.sleep(SOON)  # in which the other finds the same
+    swept.result(30)
+
+    assert sorted(house.facts()) == ["Claimed", "Denied", "DeniedAgain", "Expired"]
+
+
 # --- what else differs -----------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.store.postgres import PostgresStore, PostgresTransaction
@@ -72,6 +73,10 @@ class Cluster:
         """Give how to connect to a database of it."""
         return f"host={self.directory} dbname={database} user=postgres"
 
+    def url(self, database: str) -> str:
+        """Give the same as a URL, as the settings take it."""
+        return f"postgresql:///{database}?host={self.directory}&user=postgres"
+
     def admin(self, statement: str) -> list[tuple]:
         """Run a statement that needs no transaction."""
         with psycopg.connect(self.uri("postgres"), autocommit=True) as connection:
@@ -85,6 +90,12 @@ class Cluster:
         self.admin(f"CREATE DATABASE {name}")
         yield self.uri(name)
         self.admin(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """Make the same; its URL."""
+        with self.database() as uri:
+            yield self.url(conninfo_to_dict(uri)["dbname"])
 
     @contextmanager
     def lent(self) -> Iterator[str]:

@@ -72,10 +72,15 @@ def children_of(pid: int) -> list[int]:
 
 @dataclass
 class CloudServer:
-    """One server on one data directory. `wrapper` is a command that runs it, such as strace and its options."""
+    """One server on one data directory, or with it on a PostgreSQL `database`, a URL.
+
+    `wrapper` is a command that runs it, such as strace and its options; `options` are more of `seatkeeper cloud`'s.
+    """
 
     data: Path
     port: int = 0
+    database: str = ""
+    options: Sequence[str] = ()
     wrapper: Sequence[str | Path] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
@@ -102,7 +107,7 @@ class CloudServer:
 
     def start(self) -> None:
         """Start it and wait until it says that it listens."""
-        command = [*self.wrapper, BIN / "seatkeeper", "cloud", "--data", self.data, "--port", str(self.port)]
+        command = [*self.wrapper, BIN / "seatkeeper", "cloud", *self._where, "--port", str(self.port), *self.options]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 command, env=clean_environment(**self.environment), stdout=subprocess.PIPE, stderr=log, text=True
@@ -157,7 +162,11 @@ class CloudServer:
 
     def verb(self, *arguments: str) -> Finished:
         """Run a verb on the server's data."""
-        return seatkeeper(*arguments, "--data", self.data)
+        return seatkeeper(*arguments, *self._where)
+
+    @property
+    def _where(self) -> list[str | Path]:
+        return ["--data", self.data, *(["--database", self.database] if self.database else [])]
 
     def _end(self, within: float = STOPS_WITHIN) -> int:
         assert self._process is not None

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CLOUD_PORT = 6500
+URL_SCHEMES = ("postgresql://", "postgres://")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -28,9 +29,19 @@ def cloud_folder() -> Path:
 class Settings(BaseSettings):
     """How one server runs. Build it with the options that were given; everything else comes from the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="SEATKEEPER_", env_ignore_empty=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="SEATKEEPER_", env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     data: Annotated[Path, Field(description="the data directory; made on first start")] = Field(default_factory=cloud_folder)
+    database: Annotated[
+        SecretStr | None,
+        Field(description="a PostgreSQL database, postgresql://USER@HOST/NAME; SQLite in the data directory unless named"),
+    ] = None
+    database_prepare: Annotated[
+        bool,
+        Field(description="whether PostgreSQL prepares statements; false behind a PgBouncer without max_prepared_statements"),
+    ] = True
     host: Annotated[str, Field(min_length=1, description="the address to listen on; only this machine unless changed")] = (
         "127.0.0.1"
     )
@@ -66,6 +77,13 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(min_length=16, max_length=200, description="a bearer token with which other machines may read /metrics"),
     ] = None
+
+    @field_validator("database")
+    @classmethod
+    def _database_is_a_url(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            check_database_url(given.get_secret_value())
+        return given
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
@@ -111,6 +129,33 @@ class Settings(BaseSettings):
     def is_local_only(self) -> bool:
         """Whether only programs on this machine can connect."""
         return self.host in LOOPBACK
+
+
+def check_database_url(url: str) -> None:
+    """See that a PostgreSQL URL can be meant as it is written.
+
+    libpq's own messages quote what they don't understand, and it takes an unescaped character of a password for the end of it:
+    the rest would be shown as the name of a host. So neither is let through.
+
+    Raises:
+        ValueError: what is wrong, without a word of the URL.
+    """
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    if not url.startswith(URL_SCHEMES):
+        raise ValueError("write postgresql://USER@HOST/NAME, or nothing for SQLite in the data directory")
+    try:
+        told = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    except Error:
+        raise ValueError(_UNREADABLE) from None
+    hosts = [host for host in told.get("host", "").split(",") if not host.startswith("/")]
+    ports = [port for port in told.get("port", "").split(",") if port]
+    if any(set(host) & set("@/") for host in hosts) or "@" in told.get("dbname", "") or not all(map(str.isdecimal, ports)):
+        raise ValueError(_UNREADABLE)
+
+
+_UNREADABLE = "it can't be read as a URL: in a password, write %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #, %25 for %"
 
 
 def _processors() -> int:

@@ -7,7 +7,7 @@ Everything is opened in that order and closed in the opposite one, so that no an
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,17 +19,18 @@ from seatkeeper_server.apps.chores import Chores
 from seatkeeper_server.apps.clock import SteadyClock
 from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
 from seatkeeper_server.apps.door import Door
-from seatkeeper_server.apps.reading import Reader
 from seatkeeper_server.apps.remote_desk import RemoteDesk
 from seatkeeper_server.apps.serving import Server, log_to_stderr
 from seatkeeper_server.apps.serving import serve as serve_http
+from seatkeeper_server.apps.storage import Reads, Storage, storage_of
+from seatkeeper_server.apps.unsealing import key_at, unopened
 from seatkeeper_server.http.application import Application, application
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.identity import Failures
 from seatkeeper_server.http.licensing import Front
 from seatkeeper_server.http.metrics import Metrics, PoolUse, Readers
 from seatkeeper_server.http.tenants import Tenants
-from seatkeeper_server.keys import Keyring, TenantKeys
+from seatkeeper_server.keys import Keyring, KeyRow
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service import reporting
 from seatkeeper_server.service.desk import Desk
@@ -38,10 +39,10 @@ from seatkeeper_server.service.tidying import CHECKPOINT, Tidying
 from seatkeeper_server.service.timekeeping import ClockState, Timekeeper
 from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.catalogue import Catalogue
-from seatkeeper_server.store.locking import DirectoryLock
-from seatkeeper_server.store.sqlite import SqliteStore
 
 log = structlog.get_logger("seatkeeper.cloud")
+
+Kept = list[list[KeyRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Cloud:
 
 @contextmanager
 def build(settings: Settings) -> Iterator[Cloud]:
-    """Open a server on its data directory, which is made if there is none; closed at the end of the block.
+    """Open a server on its data, which is made if there is none; closed at the end of the block.
 
     Raises:
         DirectoryInUse: another server has the directory.
@@ -66,15 +67,16 @@ def build(settings: Settings) -> Iterator[Cloud]:
     """
     with ExitStack() as opened:
         _make_directory(settings)
-        opened.enter_context(DirectoryLock(settings.data))
-        clock, store = SteadyClock(), opened.enter_context(closing(SqliteStore(settings.database_path)))
+        storage = storage_of(settings)
+        opened.enter_context(storage.claimed())
+        clock, store = SteadyClock(), opened.enter_context(closing(storage.store()))
         store.migrate(clock.now())
         database_id, epoch = store.found(ids.make_id(ids.DATABASE, os.urandom(ids.RANDOM_BYTES)), clock.now())
         with store.transaction() as tx:
             clock_state = Timekeeper(clock).start(tx)
 
-        seal = _seal_key(settings, store)
-        read_keys = opened.enter_context(closing(Reader(settings.database_path))).read
+        read_keys = opened.enter_context(closing(storage.reader())).read
+        seal = _seal_key(settings, storage, read_keys)
         keyring = Keyring(
             load=lambda tenant_id: read_keys(lambda catalogue: catalogue.keys(tenant_id)),
             seal=seal,
@@ -86,9 +88,9 @@ def build(settings: Settings) -> Iterator[Cloud]:
         chores.renew_keys()
         opened.enter_context(chores.being_done())
 
-        reports = _Reports(opened.enter_context(closing(Reader(settings.database_path))), clock.now)
+        reports = _Reports(opened.enter_context(closing(storage.reader())), clock.now)
         metrics = Metrics(reports.pool_uses, most_pools=settings.metrics_pools, readers=_readers(settings))
-        desk = opened.enter_context(_desk(settings, database_id, epoch, metrics))
+        desk = opened.enter_context(_desk(settings, storage, database_id, epoch, metrics))
         tenants = opened.enter_context(closing(Tenants(keyring)))
         front = Front(
             desk=desk,
@@ -128,7 +130,8 @@ def serve(
 
 
 def _listening(settings: Settings, url: str, clock: ClockState, announce: Callable[[str], None]) -> None:
-    settings.url_path.write_text(url, encoding="ascii")
+    with suppress(OSError):  # where there is no data directory, `sell --env` has to be told the URL
+        settings.url_path.write_text(url, encoding="ascii")
     announce(start_line(settings, url, clock))
 
 
@@ -137,38 +140,37 @@ def start_line(settings: Settings, url: str, clock: ClockState) -> str:
     reach = "this machine only; --host 0.0.0.0 opens it to the network" if settings.is_local_only else "the network"
     if not settings.is_local_only and settings.tls_cert is None:
         reach += ", WITHOUT TLS: use --tls-cert and --tls-key, or a proxy that has it"
+    where = settings.data if settings.database is None else storage_of(settings).name
     suspect = (
         "" if clock is ClockState.OK else f" · {clock.value}: the clock is behind what was recorded, see `seatkeeper doctor`"
     )
-    return f"seatkeeper cloud: {url} · for {reach} · data {settings.data}{suspect}"
+    return f"seatkeeper cloud: {url} · for {reach} · data {where}{suspect}"
 
 
 def _make_directory(settings: Settings) -> None:
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
+        if settings.database is not None and settings.seal_key_file is not None:
+            return  # nothing has to lie in it
         raise StorageUnavailable(f"the data directory {settings.data} can't be made: {error.strerror or error}") from error
 
 
-def _seal_key(settings: Settings, store: SqliteStore) -> SealKey:
+def _seal_key(settings: Settings, storage: Storage, read: Callable[[Callable[[Catalogue], Kept]], Kept]) -> SealKey:
     """Read or make the sealing key, and see that it fits: better no server than one that finds out at the first request."""
-    with store.transaction() as tx:
-        catalogue = Catalogue(tx)
-        tenants = [catalogue.keys(tenant.tenant_id) for tenant in catalogue.tenants()]
-    path = settings.seal_key_path
-    if tenants and not path.exists():
-        raise SealKeyError(f"{path} is missing, and the keys in {settings.database_path} are sealed with it: put it back")
-    seal = SealKey.load_or_create(path)
-    for rows in tenants:
-        TenantKeys(rows, seal)
+    kept = read(lambda catalogue: [catalogue.keys(tenant.tenant_id) for tenant in catalogue.tenants()])
+    seal = key_at(settings.seal_key_path, storage.name, is_new=not kept)
+    if (error := unopened(seal, kept)) is not None:
+        raise SealKeyError(f"{settings.seal_key_path} with {storage.name}: {error}") from error
     return seal
 
 
 @contextmanager
-def _desk(settings: Settings, database_id: str, epoch: int, metrics: Metrics) -> Iterator[Desk | RemoteDesk]:
+def _desk(settings: Settings, storage: Storage, database_id: str, epoch: int, metrics: Metrics) -> Iterator[Desk | RemoteDesk]:
     """Open the desk, in a process of its own where there is a second processor for it."""
     order = Order(
-        database=str(settings.database_path),
+        database=storage.address,
+        prepare=settings.database_prepare,
         seal_key=str(settings.seal_key_path),
         database_id=database_id,
         epoch=epoch,
@@ -200,7 +202,7 @@ def _readers(settings: Settings) -> Readers:
 class _Reports:
     """What is read beside the desk."""
 
-    reader: Reader
+    reader: Reads
     now: Callable[[], datetime]
 
     def entitlement(self, tenant_id: str, entitlement_id: str) -> ActivationEntitlement | None:

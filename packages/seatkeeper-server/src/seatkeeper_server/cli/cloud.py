@@ -6,12 +6,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
-from seatkeeper_server.cli._options import Data
+from seatkeeper_server.cli._options import Data, Database
 
 
 def cloud(
     *,
     data: Data = None,
+    database: Database = None,
     host: Annotated[
         str | None, Parameter(env_var="SEATKEEPER_HOST", help="The address to listen on; only this machine unless given.")
     ] = None,
@@ -33,6 +34,7 @@ def cloud(
 
     options = {
         "data": data,
+        "database": database,
         "host": host,
         "port": port,
         "tls_cert": tls_cert,

@@ -88,17 +88,20 @@ class Leasing:
         return _Batch(self, work, calls, Refusals(work, self.draw)).run()
 
     def sweep(self, tx: Transaction, now: datetime) -> None:
-        """Make facts timely: settle what time has ended, close refusal windows. Nothing's correctness waits for this."""
+        """Make facts timely: settle what time has ended, close refusal windows. Nothing's correctness waits for this.
+
+        Every server does it. What another one did meanwhile is seen when the pools have been locked.
+        """
         work = Workspace(tx, now)
         keys = tx.pools_with_due(now, SWEPT_AT_ONCE)
-        ended = tx.windows_ended(now - WINDOW, SWEPT_AT_ONCE)
-        chains = {key for key, _ in ended}
+        chains = {key for key, _ in tx.windows_ended(now - WINDOW, SWEPT_AT_ONCE)}
         work.load_pools({*keys, *(key for key in chains if key[0] != key[1])})
         work.ledgers.update({r.tenant_id: r for r in tx.ledgers(sorted({key[0] for key in chains if key[0] == key[1]}))})
         for key in keys:
             work.settle_due(key)
-        for key, window in ended:
-            work.close_window(key, window)
+        for key, window in tx.windows_ended(now - WINDOW, SWEPT_AT_ONCE) if chains else ():
+            if key in chains:
+                work.close_window(key, window)
         work.save()
 
 

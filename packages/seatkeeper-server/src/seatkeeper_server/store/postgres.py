@@ -189,7 +189,7 @@ class PostgresStore:
 
     def __init__(self, conninfo: str, *, prepare: bool = True, patience: timedelta = PATIENCE) -> None:
         self._conninfo = _completed(conninfo)
-        self._name = _public_name(conninfo)
+        self._name = public_name(conninfo)
         self._prepare = prepare
         self._patience = patience
         self._sql = _statements()
@@ -413,6 +413,8 @@ class PostgresStore:
             raise StorageFull(f"{self._name}: {error}") from error
         except _IN_THE_WAY as error:
             raise Conflict(f"{self._name}: {error}") from error
+        except errors.InsufficientPrivilege as error:
+            raise StorageUnavailable(f"{self._name}: {error}") from error
         except _OUR_OWN_FAULT:
             raise
         except psycopg.Error as error:
@@ -481,7 +483,7 @@ def _completed(conninfo: str) -> str:
     return make_conninfo(conninfo, application_name=told.get("application_name") or "seatkeeper", **unsaid)
 
 
-def _public_name(conninfo: str) -> str:
+def public_name(conninfo: str) -> str:
     """Name the database in a sentence, without a password."""
     told = conninfo_to_dict(conninfo)
     return f"PostgreSQL {told.get('dbname') or ''} at {told.get('host') or 'localhost'}"
