@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 from structlog.testing import capture_logs
@@ -26,6 +27,7 @@ from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store.sqlite import SqliteStore
 from support.desks import InThread
 from support.house import House, activate, held, make_house
+from support.servers import children_of
 
 PATIENCE = 30  # seconds; nothing here takes one, but the machine may be busy
 SEATS = 10
@@ -307,20 +309,27 @@ async def test_a_stopped_process_lets_no_line_grow_without_end(order: Order, hou
 
 async def test_holders_pass_those_that_a_slow_process_has_not_taken_yet(order: Order, house: House) -> None:
     """Calls of newcomers may lie on this side of the connection by the thousand: a refresh does not stand behind them."""
-    holder = await_served(house)
-    with opened(order, max_waiting=5_000) as desk:
-        send(desk, signal.SIGSTOP)
-        newcomers = [begin(desk, activate(f"s{n}" + "x" * 500)) for n in range(4_000)]
-        await asyncio.sleep(0)
-        refresh = begin(desk, held(Verb.REFRESH, holder))
-        await asyncio.sleep(0)
-        send(desk, signal.SIGCONT)
-        outcome = await refresh
-        answered_before = sum(call.done() for call in newcomers)
-        await asyncio.gather(*newcomers)
+    refresh, goes_on, arrived = held(Verb.REFRESH, await_served(house)), Event(), []
 
-    assert isinstance(outcome, Served)
-    assert answered_before < 2_500
+    def read_late(connection: socket.socket) -> None:
+        frames = wire.Frames()
+        frames.fed(connection.recv(1 << 20))
+        connection.sendall(wire.opening_frame(None))
+        goes_on.wait(PATIENCE)
+        while len(arrived) < 4_001 and (data := connection.recv(1 << 20)):
+            arrived.extend(call for frame in frames.fed(data) for _, call in wire.read_calls(frame))
+
+    with opened(order, max_waiting=5_000, start=lambda theirs: InThread(theirs, read_late)) as desk:
+        for number in range(4_000):
+            desk.submit(activate(f"s{number}" + "x" * 500), lambda result: None)
+        await asyncio.sleep(0)
+        desk.submit(refresh, lambda result: None)
+        await asyncio.sleep(0)
+        goes_on.set()
+        await until(lambda: len(arrived) == 4_001 or desk.trouble)
+
+    assert len(arrived) == 4_001
+    assert arrived.index(refresh) < 2_000
 
 
 async def test_a_process_that_does_not_answer_is_trouble(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,17 +433,12 @@ def test_a_program_that_can_not_run_is_told_at_the_start(
     monkeypatch.setattr(remote_desk, "STARTS_WITHIN", 0.5)
     executable = program if program.startswith("/") else script(tmp_path / "python", program)
     monkeypatch.setattr(sys, "executable", executable)
-    before, desk = descriptors(), RemoteDesk(order)
+    before, desk = (descriptors(), children_of(os.getpid())), RemoteDesk(order)
     with pytest.raises(StorageUnavailable, match=reason):
         desk.open()
     desk.close()
 
-    assert descriptors() == before
-    assert not children()
-
-
-def children() -> list[str]:
-    return [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    assert (descriptors(), children_of(os.getpid())) == before
 
 
 def test_a_database_that_has_gone_is_told_and_not_made_anew(order: Order) -> None:
