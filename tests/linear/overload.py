@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +30,14 @@ NORMAL = 3.0  # times the usual latency (or 20 ms) is normal still
 
 @dataclass(frozen=True)
 class Refreshed:
-    """One refresh: when it was asked for, how long it took in seconds, and what came of it: a status, 0 for no answer."""
+    """One refresh: when it was asked for, how long it took in seconds, and what came of it: a status, 0 for no answer. `anew`
+    tells whether the program had to connect for it.
+    """
 
     at: float
     took: float
     status: int
+    anew: bool
 
 
 @dataclass
@@ -138,15 +142,16 @@ async def _hold(sold: Sold, port: int, token: str, number: int, report: Report, 
     line: Line | None = None
     while not is_over():
         began, status = time.monotonic(), 0
+        anew = line is None or not line.is_open
         try:
-            line = line if line is not None and line.is_open else await Line.to(port)
+            line = await Line.to(port) if line is None or anew else line
             status = (await line.ask(request, cut_after=LEASE)).status
         except (Lost, Unreachable):
             line = None
         if number % 2 and line is not None:
             line.hang_up()
         took = time.monotonic() - began
-        report.refreshes.append(Refreshed(began, took, status))
+        report.refreshes.append(Refreshed(began, took, status, anew))
         await asyncio.sleep(max(0.0, EVERY - took))
     if line is not None:
         line.hang_up()
@@ -167,11 +172,16 @@ def tell(report: Report) -> None:
     lasted = report.ended - report.began
     print(f"capacity: {report.capacity:.0f} newcomers a second; the flood: {report.flood['arrived'] / lasted:.0f} a second")
     print(f"what became of them: {report.flood}")
-    for name, refreshes in (("before", before), ("during", flooded), ("after", after)):
+    for name, refreshes in (
+        ("before", before),
+        ("during, on connections kept", [each for each in flooded if not each.anew]),
+        ("during, on new connections", [each for each in flooded if each.anew]),
+        ("after", after),
+    ):
         took = [each.took * 1e3 for each in refreshes] or [0.0]
-        not_served = [each.status for each in refreshes if each.status != 200]
+        not_served = Counter(each.status for each in refreshes if each.status != 200)
         print(
-            f"refreshes {name}: {len(refreshes)}, not served {len(not_served)} {sorted(set(not_served))},"
+            f"refreshes {name}: {len(refreshes)}, not served {dict(not_served) or 0},"
             f" {median(took):.1f} ms (median), {slow(refreshes) * 1e3:.1f} ms (of 100, 99), {max(took):.1f} ms (longest)"
         )
     peak, end = report.peak_mb(0, report.ended), report.memory[-1][1]
