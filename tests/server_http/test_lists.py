@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
@@ -135,6 +136,23 @@ def test_each_outcome_has_its_own_result() -> None:
     assert (four["status"], four["errorCode"], four["retryAfter"]) == (503, "storage.unavailable", 1)
 
 
+def test_the_next_nonce_is_told_to_who_showed_one() -> None:
+    """And to nobody else: a copy with a stolen token could read it."""
+    client = Client(about)
+    with_nonce, without = results(send(client, item(client, 1, nonce="nonce-1"), item(client, 2)))
+
+    assert with_nonce["nonce"] == "nonce-2"
+    assert "nonce" not in without
+
+
+def test_only_items_that_read_trees_are_in_one() -> None:
+    """Each says so for itself."""
+    client, tree = Client(about), {"leaseTypes": ["tree"]}
+    found = results(send(client, item(client, 1, **tree), item(client, 2), item(client, 3, **tree)))
+
+    assert [len(result["lease"].split(".")) for result in found] == [4, 3, 4]
+
+
 @pytest.mark.parametrize("bug", [ZeroDivisionError("/secret"), Done()])
 def test_a_bug_over_one_item_spoils_no_other(bug: Says) -> None:
     """What the desk must never say is that item's trouble."""
@@ -209,11 +227,18 @@ def test_a_list_counts_as_one_request_and_each_refusal_by_its_rule() -> None:
 
 
 def test_a_body_of_a_million_parts_is_not_taken_apart() -> None:
-    """It is refused by what it is, before anything is made of it."""
+    """It is refused before much is made of it: each part would cost a hundred times its bytes."""
     client = Client(about)
-    reply = client.send("POST", PATH, parts=[b"[" + b"1," * 500_000 + b"1]"])
+    body = b"[" + b"1," * 500_000 + b"1]"
+    tracemalloc.start()
+    try:
+        reply = client.send("POST", PATH, parts=[body])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
 
     assert (reply.status, reply.json["errorCode"], client.desk.calls) == (422, "validation", [])
+    assert most < 8 * len(body)
 
 
 def test_a_large_answer_is_sent_in_parts() -> None:

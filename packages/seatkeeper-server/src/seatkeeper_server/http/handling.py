@@ -61,7 +61,7 @@ def all_decided(
     """Have the desk decide many calls, in their order; the outcomes, or why there is none, in the same order.
 
     Raises:
-        Overloaded, Closed: not even the first was taken; nothing was done.
+        Overloaded, Closed, StorageUnavailable: not even the first was taken; nothing was done.
     """
     if not calls:
         return []
