@@ -96,7 +96,9 @@ entitlements = st.builds(
 )
 pools = st.tuples(entitlements, views)
 holders = st.builds(HolderView, name=texts, since=moments, lease_ends_at=moments)
-rosters = st.builds(Occupancy, holders=st.lists(holders, max_size=3), more=numbers, next_free_by=maybe_moment)
+rosters = st.builds(
+    Occupancy, holders=st.lists(holders, max_size=3), more=numbers, next_free_by=maybe_moment, group_id=maybe_text
+)
 
 
 @st.composite
@@ -189,7 +191,7 @@ def plain(result):
             result = replace(result, refusal=replace(result.refusal, occupancy=NOBODY))
         case _:
             roster = NOBODY
-    return result, (roster.holders, roster.more, roster.next_free_by)
+    return result, (roster.holders, roster.more, roster.next_free_by, roster.group_id)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**62), calls), max_size=5))

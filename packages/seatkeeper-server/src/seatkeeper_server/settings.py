@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CLOUD_PORT = 6500
+DESKS = 4  # on PostgreSQL, in all workers together
 URL_SCHEMES = ("postgresql://", "postgres://")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -42,6 +43,13 @@ class Settings(BaseSettings):
         bool,
         Field(description="whether PostgreSQL prepares statements; false behind a PgBouncer without max_prepared_statements"),
     ] = True
+    desks: Annotated[
+        int | None,
+        Field(
+            ge=1, le=64, description="batches decided side by side, PostgreSQL only; 4 unless said, shared among the workers"
+        ),
+    ] = None
+    workers: Annotated[int, Field(ge=1, le=256, description="processes that answer requests, PostgreSQL only")] = 1
     host: Annotated[str, Field(min_length=1, description="the address to listen on; only this machine unless changed")] = (
         "127.0.0.1"
     )
@@ -92,6 +100,27 @@ class Settings(BaseSettings):
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("--tls-client-ca needs --tls-cert and --tls-key: without TLS no client shows a certificate")
         return self
+
+    @model_validator(mode="after")
+    def _sqlite_has_one_server(self) -> Self:
+        if self.database is not None:
+            if self.workers > 1 and not hasattr(os, "fork"):
+                raise ValueError("several workers need an operating system with fork")
+        elif self.workers > 1:
+            raise ValueError(
+                "--workers needs PostgreSQL (--database): on SQLite one process answers and another one decides, which is as"
+                " many as a file that is written by one at a time has work for"
+            )
+        elif (self.desks or 1) > 1:
+            raise ValueError("SEATKEEPER_DESKS needs PostgreSQL (--database): on SQLite one writes at a time")
+        return self
+
+    @property
+    def desk_count(self) -> int:
+        """How many desks each process has."""
+        if self.database is None:
+            return 1
+        return max(1, DESKS // self.workers) if self.desks is None else self.desks
 
     @property
     def has_desk_process(self) -> bool:

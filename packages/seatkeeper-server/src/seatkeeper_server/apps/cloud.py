@@ -1,7 +1,8 @@
 """The vendor's cloud server, put together: the only module that knows which parts it is made of.
 
-    settings → store, keys, clock → leasing → desk → front → uvicorn
+    settings → store, keys, clock → leasing → desks → front → uvicorn
 
+With several workers the parent opens the socket, and each worker, a process, the rest of it on the same database.
 Everything is opened in that order and closed in the opposite one, so that no answer is given by something half closed.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from mmap import mmap
 
 import structlog
 
@@ -18,13 +20,16 @@ from seatkeeper.protocol.documents import ActivationEntitlement
 from seatkeeper_server.apps.chores import Chores
 from seatkeeper_server.apps.clock import SteadyClock
 from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
+from seatkeeper_server.apps.desks import AnyDesk, Desks
 from seatkeeper_server.apps.door import Door
 from seatkeeper_server.apps.remote_desk import RemoteDesk
-from seatkeeper_server.apps.serving import Server, log_to_stderr
+from seatkeeper_server.apps.serving import Server, listen, log_to_stderr, tls_context, url_of
 from seatkeeper_server.apps.serving import serve as serve_http
-from seatkeeper_server.apps.storage import Reads, Storage, storage_of
+from seatkeeper_server.apps.storage import AnyStore, Reads, Storage, storage_of
 from seatkeeper_server.apps.unsealing import key_at, unopened
+from seatkeeper_server.apps.workers import Crew, Worker
 from seatkeeper_server.http.application import Application, application
+from seatkeeper_server.http.counting import PROCESS_BYTES, Board
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.identity import Failures
 from seatkeeper_server.http.licensing import Front
@@ -50,21 +55,28 @@ class Cloud:
     """A server that is open and not yet listening."""
 
     app: Application
-    desk: Desk | RemoteDesk
+    desk: AnyDesk
     keyring: Keyring
     clock_state: ClockState
 
 
-@contextmanager
-def build(settings: Settings) -> Iterator[Cloud]:
-    """Open a server on its data, which is made if there is none; closed at the end of the block.
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The database of a server, up to date, and what it takes to read it."""
 
-    Raises:
-        DirectoryInUse: another server has the directory.
-        SchemaTooNew: the data was written by newer code.
-        SealKeyError: the sealing key is missing or does not fit.
-        StorageFull, StorageUnavailable: the database can't be opened.
-    """
+    storage: Storage
+    store: AnyStore
+    read: Callable[[Callable[[Catalogue], Kept]], Kept]
+    clock: SteadyClock
+    clock_state: ClockState
+    database_id: str
+    epoch: int
+    seal: SealKey
+
+
+@contextmanager
+def _based(settings: Settings) -> Iterator[_Base]:
+    """Open the database, which is made if there is none, and bring it up to date."""
     with ExitStack() as opened:
         _make_directory(settings)
         storage = storage_of(settings)
@@ -74,23 +86,39 @@ def build(settings: Settings) -> Iterator[Cloud]:
         database_id, epoch = store.found(ids.make_id(ids.DATABASE, os.urandom(ids.RANDOM_BYTES)), clock.now())
         with store.transaction() as tx:
             clock_state = Timekeeper(clock).start(tx)
+        read = opened.enter_context(closing(storage.reader())).read
+        seal = _seal_key(settings, storage, read)
+        yield _Base(storage, store, read, clock, clock_state, database_id, epoch, seal)
 
-        read_keys = opened.enter_context(closing(storage.reader())).read
-        seal = _seal_key(settings, storage, read_keys)
+
+@contextmanager
+def build(settings: Settings, board: Board | None = None) -> Iterator[Cloud]:
+    """Open a server on its data, which is made if there is none; closed at the end of the block.
+
+    A `board` is what several workers count on.
+
+    Raises:
+        DirectoryInUse: another server has the directory.
+        SchemaTooNew: the data was written by newer code.
+        SealKeyError: the sealing key is missing or does not fit.
+        StorageFull, StorageUnavailable: the database can't be opened.
+    """
+    with ExitStack() as opened:
+        base = opened.enter_context(_based(settings))
         keyring = Keyring(
-            load=lambda tenant_id: read_keys(lambda catalogue: catalogue.keys(tenant_id)),
-            seal=seal,
-            database_id=database_id,
-            epoch=epoch,
+            load=lambda tenant_id: base.read(lambda catalogue: [catalogue.keys(tenant_id)])[0],
+            seal=base.seal,
+            database_id=base.database_id,
+            epoch=base.epoch,
         )
         tidying = Tidying(lambda tenant_id, payload: keyring.sign_document(tenant_id, payload, typ=CHECKPOINT))
-        chores = Chores(store=store, seal=seal, database_id=database_id, tidying=tidying, now=clock.now)
+        chores = Chores(store=base.store, seal=base.seal, database_id=base.database_id, tidying=tidying, now=base.clock.now)
         chores.renew_keys()
         opened.enter_context(chores.being_done())
 
-        reports = _Reports(opened.enter_context(closing(storage.reader())), clock.now)
-        metrics = Metrics(reports.pool_uses, most_pools=settings.metrics_pools, readers=_readers(settings))
-        desk = opened.enter_context(_desk(settings, storage, database_id, epoch, metrics))
+        reports = _Reports(opened.enter_context(closing(base.storage.reader())), base.clock.now)
+        metrics = Metrics(reports.pool_uses, most_pools=settings.metrics_pools, readers=_readers(settings), board=board)
+        desk = opened.enter_context(_desk(settings, base, metrics))
         tenants = opened.enter_context(closing(Tenants(keyring)))
         front = Front(
             desk=desk,
@@ -102,7 +130,7 @@ def build(settings: Settings) -> Iterator[Cloud]:
             contact=settings.contact,
         )
         app = application(front, Health(desk=lambda: desk.trouble), access_log=settings.log_level == "debug")
-        yield Cloud(app, desk, keyring, clock_state)
+        yield Cloud(app, desk, keyring, base.clock_state)
 
 
 def serve(
@@ -118,6 +146,9 @@ def serve(
         DirectoryInUse, SchemaTooNew, SealKeyError, StorageFull, StorageUnavailable: see `build`.
     """
     log_to_stderr(settings.log_level)
+    if settings.workers > 1:
+        _serve_with_workers(settings, announce)
+        return
     with build(settings) as cloud:
         spare_the_collector()
         serve_http(
@@ -127,6 +158,25 @@ def serve(
             running=running,
             protocol=Door,
         )
+
+
+def _serve_with_workers(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve with several processes on one socket. What is wrong with the settings or the data is found before they start."""
+    tls_context(settings)
+    with _based(settings) as base:
+        clock_state = base.clock_state
+    memory = mmap(-1, settings.workers * PROCESS_BYTES)
+    listener = listen(settings)
+    url = url_of(settings, listener)
+
+    def work(place: int, worker: Worker) -> None:
+        with build(settings, Board(memory, place)) as cloud:
+            spare_the_collector()
+            serve_http(cloud.app, settings, lambda url: worker.serves(), running=worker.obeys, protocol=Door, listener=listener)
+
+    Crew(settings.workers, work, stops_within=settings.stop_within).run(
+        listener, lambda: _listening(settings, url, clock_state, announce)
+    )
 
 
 def _listening(settings: Settings, url: str, clock: ClockState, announce: Callable[[str], None]) -> None:
@@ -144,7 +194,8 @@ def start_line(settings: Settings, url: str, clock: ClockState) -> str:
     suspect = (
         "" if clock is ClockState.OK else f" · {clock.value}: the clock is behind what was recorded, see `seatkeeper doctor`"
     )
-    return f"seatkeeper cloud: {url} · for {reach} · data {where}{suspect}"
+    crew = f" · {settings.workers} workers" if settings.workers > 1 else ""
+    return f"seatkeeper cloud: {url} · for {reach} · data {where}{crew}{suspect}"
 
 
 def _make_directory(settings: Settings) -> None:
@@ -166,20 +217,28 @@ def _seal_key(settings: Settings, storage: Storage, read: Callable[[Callable[[Ca
 
 
 @contextmanager
-def _desk(settings: Settings, storage: Storage, database_id: str, epoch: int, metrics: Metrics) -> Iterator[Desk | RemoteDesk]:
-    """Open the desk, in a process of its own where there is a second processor for it."""
+def _desk(settings: Settings, base: _Base, metrics: Metrics) -> Iterator[AnyDesk]:
+    """Open the desk, or several, each in a process of its own where there is a second processor for it."""
     order = Order(
-        database=storage.address,
+        database=base.storage.address,
         prepare=settings.database_prepare,
         seal_key=str(settings.seal_key_path),
-        database_id=database_id,
-        epoch=epoch,
+        database_id=base.database_id,
+        epoch=base.epoch,
         batch_limit=settings.batch_limit,
         log_level=settings.log_level,
     )
     with ExitStack() as opened:
+        desks = [opened.enter_context(_one_desk(settings, order, metrics)) for _ in range(settings.desk_count)]
+        yield desks[0] if len(desks) == 1 else Desks(desks)
+
+
+@contextmanager
+def _one_desk(settings: Settings, order: Order, metrics: Metrics) -> Iterator[Desk | RemoteDesk]:
+    with ExitStack() as opened:
+        desk: Desk | RemoteDesk
         if settings.has_desk_process:
-            desk: Desk | RemoteDesk = RemoteDesk(order, max_waiting=settings.queue_limit, on_batch=metrics.batch)
+            desk = RemoteDesk(order, max_waiting=settings.queue_limit, on_batch=metrics.batch)
         else:
             registrar = opened.enter_context(deciding(order))
             desk = Desk(

@@ -128,6 +128,7 @@ class _Roster(Struct, array_like=True):
     holders: list[HolderView]
     more: int
     next_free_by: datetime | None
+    group_id: str | None
 
 
 class _Served(Struct, array_like=True, tag=0):
@@ -222,7 +223,10 @@ def read_batch(frame: memoryview) -> tuple[float, list[tuple[int, Result]]]:
     """Give how long a batch took, and its outcomes under their numbers."""
     batch = _read_batch(frame)
     pools = batch.pools
-    rosters = [Occupancy(holders=each.holders, more=each.more, next_free_by=each.next_free_by) for each in batch.rosters]
+    rosters = [
+        Occupancy(holders=each.holders, more=each.more, next_free_by=each.next_free_by, group_id=each.group_id)
+        for each in batch.rosters
+    ]
     return batch.seconds, [
         (number, _read(outcome, pools, rosters)) for number, outcome in zip(batch.numbers, batch.outcomes, strict=True)
     ]
@@ -266,7 +270,7 @@ class _Writer:
         place = self._known.get(id(occupancy))
         if place is None:
             place = self._known[id(occupancy)] = len(self._rosters)
-            self._rosters.append(_Roster(occupancy.holders, occupancy.more, occupancy.next_free_by))
+            self._rosters.append(_Roster(occupancy.holders, occupancy.more, occupancy.next_free_by, occupancy.group_id))
         return place
 
     def _why(self, why: Refusal) -> _Why:

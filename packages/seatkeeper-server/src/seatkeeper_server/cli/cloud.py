@@ -19,6 +19,12 @@ def cloud(
     port: Annotated[
         int | None, Parameter(env_var="SEATKEEPER_PORT", help="The TCP port; 6500 unless given, 0 takes a free one.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        Parameter(
+            env_var="SEATKEEPER_WORKERS", help="How many processes answer requests; 1 unless given, more need PostgreSQL."
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, Parameter(env_var="SEATKEEPER_TLS_CERT", help="The server's certificate chain, PEM.")
     ] = None,
@@ -35,6 +41,7 @@ def cloud(
     options = {
         "data": data,
         "database": database,
+        "workers": workers,
         "host": host,
         "port": port,
         "tls_cert": tls_cert,
