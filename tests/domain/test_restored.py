@@ -1,10 +1,13 @@
 """Rule 8: a valid lease newer than the database proves that the database was restored."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from seatkeeper_server.domain.facts import CloneSuspected, Refreshed, Restored, Resumed
 from seatkeeper_server.domain.holdings import State
 from seatkeeper_server.domain.requests import Refresh, ShownLease
+from seatkeeper_server.domain.restoring import numbers_from, set_back
 from seatkeeper_server.domain.terms import Mode
 from tests.domain.build import Bench, Seat, at, bench, elements, refused
 
@@ -154,6 +157,30 @@ def test_a_later_life_is_recognised_although_another_program_showed_a_newer_leas
     assert pool.take("a", 20).generation == 6
 
 
+def test_a_later_life_is_remembered_although_its_lease_has_ended() -> None:
+    """Generations never fall, as above; the known place counts as long as somebody may believe in that one."""
+    pool = bench(2, lease=60, margin=6)
+    known = pool.take("a", 0)
+    pool.activate("a", 20, shown=_lost(100, ends=10, generation=5))
+
+    assert (pool.used(), pool.holding("a").generation, pool.holding("a").state) == (1, 5, State.LAPSED)
+    assert refused(pool.call(Refresh, known, 21)) == "seat.takenOver"
+    pool.wait_until(65)
+    assert pool.used() == 1
+    pool.wait_until(66)
+    assert pool.used() == 0
+
+
+def test_a_node_locked_place_stays_its_holders_in_a_later_life_that_has_ended() -> None:
+    """Nobody believes in the known life any more, nor in the later one; the place is his all the same."""
+    pool = bench(1, mode=Mode.NODE_LOCK, lease=60, margin=6)
+    pool.take("a", 0)
+    pool.activate("a", 100, shown=_lost(100, ends=70, generation=5))
+
+    assert (pool.used(), pool.holding("a").generation, pool.holding("a").state) == (1, 5, State.HELD)
+    assert refused(pool.activate("b", 101)) == "seats.exhausted"
+
+
 def test_every_client_of_the_lost_state_is_counted_and_none_is_called_a_clone() -> None:
     """The first to show its lease raises the number beyond those of the others; they were signed all the same."""
     pool = bench(3, lease=60, margin=6)
@@ -177,3 +204,52 @@ def test_a_number_signed_after_the_restore_by_somebody_else_is_a_clone() -> None
     pool.take("c", 4)
 
     assert isinstance(pool.activate("b", 5, proof=1, shown=_lost(103, ends=60)), CloneSuspected)
+
+
+# --- restored in order: the database was told -----------------------------------------------------------------------
+
+
+def _told(pool: Bench, number: int = 1000) -> Bench:
+    """Give a bench whose database was restored by `seatkeeper restore`."""
+    pool.pool = set_back(pool.pool, number)
+    return pool
+
+
+def test_after_a_restore_in_order_everybody_is_learned_whoever_comes_first() -> None:
+    """A newcomer's lease doesn't hide that a program of the lost state has one with a number that is not new."""
+    pool = _told(bench(3, lease=60, margin=6))
+    pool.take("new", 1)
+
+    assert isinstance(pool.activate("a", 2, shown=_lost(1, ends=50)), Restored)
+    assert pool.used() == 2
+
+
+def test_after_a_restore_in_order_nobody_of_the_lost_state_is_called_a_clone() -> None:
+    """A seat that the backup knows, too, had leases of numbers that are given again to others in the meantime."""
+    pool = bench(3, lease=60, margin=6)
+    pool.take("known", 0)
+    _told(pool)
+    for newcomer in ("b", "c"):
+        pool.take(newcomer, 1)
+
+    assert isinstance(pool.activate("known", 2, proof=1, shown=_lost(3, ends=60)), Restored)
+
+
+def test_after_a_restore_in_order_new_numbers_are_above_all_that_may_have_been_signed() -> None:
+    """So that numbers rise for every program, and a second restore of the same backup begins above the first."""
+    pool = _told(bench(2))
+    pool.take("a", 0)
+    first = pool.holding("a").sequence
+
+    assert first == 1001
+    assert numbers_from(at(1)) - numbers_from(at(0)) == 1_000_000
+    assert numbers_from(datetime(2240, 1, 1, tzinfo=UTC)) < 2**53
+
+
+def test_a_restore_never_lowers_a_number_and_keeps_what_an_earlier_one_lost() -> None:
+    """Restored again, or with a clock that is behind: the range only grows."""
+    pool = _told(bench(2), number=1000)
+    pool.take("a", 0)
+    _told(pool, number=5)
+
+    assert (pool.pool.sequence, pool.pool.lost_after, pool.pool.lost_until) == (1001, 0, 1001)

@@ -186,7 +186,9 @@ class Server:
             return message.activation or ""
         if message.name in self.database.seats:
             return self.database.seats[message.name]
-        ahead = message.shown is not None and message.shown.sequence > self.database.pool.sequence
+        pool = self.database.pool
+        seen = pool.lost_after if pool.lost_until else pool.sequence
+        ahead = message.shown is not None and message.shown.sequence > seen
         return message.activation if ahead and message.activation else self.world.fresh("activation")
 
     def _own(self, message: Message) -> Holding | None:
@@ -273,6 +275,7 @@ class Server:
         after = self._own(message)
         if message.verb == "activate" or before is None or before.state not in (State.RETURNED, State.TAKEN_BACK):
             return
-        proven = message.shown is not None and message.shown.sequence > before.sequence  # the database was restored
+        shown = message.shown  # what proves that the database was restored: a newer lease, or one of a later life
+        proven = shown is not None and (shown.sequence > before.sequence or shown.generation > before.generation)
         if after is not None and after.state is State.HELD and not proven:
             raise Broken(f"at {self.world.now:.1f}: a late {message.verb} took a seat that {message.name} no longer had")

@@ -22,11 +22,12 @@ from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.catalogue import resized
 from seatkeeper_server.domain.holdings import CURRENT, State
 from seatkeeper_server.domain.pool import Pool
+from seatkeeper_server.domain.restoring import numbers_from, set_back
 from seatkeeper_server.domain.terms import SEAT, Kind, Mode, NoncePolicy, Right, Terms
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
 from tests.model.messages import Answer, Message, Network
 from tests.model.programs import Program
-from tests.model.servers import PAGES, Broken, Database, Server
+from tests.model.servers import PAGES, Broken, Database, Server, at
 
 TICK = 0.5
 STORMY = 150.0  # seconds in which things go wrong
@@ -53,6 +54,7 @@ class Faults(Struct, frozen=True):
     resize: float = 0.01
     with_restores: float = 0.4  # of worlds
     restore: float = 0.01
+    in_order: float = 0.5  # of restores
     linger: float = 0.3  # of worlds
     without_nonces: float = 0.2  # of worlds
     network: bool = True
@@ -272,10 +274,16 @@ class World:
         self.cloned.add(original.family)
 
     def _restore(self) -> None:
-        """The database is put back to its backup; whoever got a lease since believes in what it has never heard of."""
-        self._say("the database is restored")
+        """The database is put back to its backup; whoever got a lease since believes in what it has never heard of.
+
+        By copying files, or in order (`seatkeeper restore`), so that it knows that it was restored.
+        """
+        in_order = self._happens_at_all(self.faults.in_order)
+        self._say(f"the database is restored{' in order' if in_order else ''}")
         self.restores += 1
         self.database = self.saved.backup()
+        if in_order:
+            self.database.pool = set_back(self.database.pool, numbers_from(at(self.now)))
         for program in self.programs:
             last, own = program.storage.last, self.database.pool.current(program.storage.activation or "")
             program.lost = last is not None and (own is None or last.sequence > own.sequence)

@@ -95,7 +95,7 @@ def _place_end(own: Holding | None, fact: Granted, margin: timedelta) -> datetim
 
 def _keep_superseded(pool: Pool, own: Holding) -> Pool:
     """Keep the older copy's place until the lease it may still believe in has ended."""
-    ends_at = own.free_at or own.expires_at + pool.terms.margin
+    ends_at = own.believed_until(pool.terms.margin)
     old = replace(own, past=own.generation, state=State.SUPERSEDED, free_at=ends_at)
     return replace(pool, holdings={**pool.holdings, old.key: old})
 
@@ -137,7 +137,7 @@ def _apply_taken_back(pool: Pool, fact: TakenBack) -> Pool:
 def _apply_restored(pool: Pool, fact: Restored) -> Pool:
     assert fact.activation_id is not None
     own = pool.current(fact.activation_id)
-    if own is not None and own.occupies and fact.taken:  # a later life than the one in sight: that is an older copy now
+    if own is not None and _is_older_copy(pool, own, fact):
         pool, own = _keep_superseded(pool, own), None
     ends_at = max(fact.expires_at, own.expires_at) if own and own.occupies else fact.expires_at
     runs = bool(fact.taken) or (own is not None and own.occupies)
@@ -165,6 +165,12 @@ def _apply_restored(pool: Pool, fact: Restored) -> Pool:
         return after
     lost_after = pool.lost_after if pool.lost_until else pool.sequence
     return replace(after, lost_after=lost_after, lost_until=fact.sequence)
+
+
+def _is_older_copy(pool: Pool, own: Holding, fact: Restored) -> bool:
+    """Tell whether a place is kept for who may believe in an earlier life of a seat than the one that was shown."""
+    believed = bool(fact.taken) or own.believed_until(pool.terms.margin) > fact.at
+    return own.occupies and fact.generation > own.generation and believed
 
 
 def _signed(pool: Pool, fact: Fact, own: Holding) -> Pool:

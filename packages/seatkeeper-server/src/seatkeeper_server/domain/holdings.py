@@ -6,7 +6,7 @@ rights are in the pool's counters.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from msgspec import Struct
@@ -76,6 +76,10 @@ class Holding(Struct, array_like=True, frozen=True, kw_only=True):
     def is_due(self, now: datetime) -> bool:
         """Tell whether time alone has ended this place."""
         return self.free_at is not None and self.free_at <= now
+
+    def believed_until(self, margin: timedelta) -> datetime:
+        """Give until when somebody may believe in this place, the margin included."""
+        return self.free_at or self.expires_at + margin
 
     def freed(self, state: State) -> "Holding":
         """Give the holding whose place no longer counts; usage that was drawn stays on record."""

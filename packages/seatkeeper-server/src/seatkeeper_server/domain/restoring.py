@@ -4,9 +4,14 @@ A valid lease with a number above the database's proves that the database was se
 seat counts as held to the end of that lease, whether there is room or not: its program believes in it. The first client to
 show its lease may not have the lowest number, so the range of lost numbers is remembered. A number that is not new and not
 lost, but newer than what its seat was given, was signed by a copy of this database.
+
+Whoever restores a database himself knows all that beforehand (`set_back`): then every number that may have been signed since
+the backup is lost at once, and what is signed from now on has numbers above all of them.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.admission import returnable
 from seatkeeper_server.domain.facts import CloneSuspected, Fact, Restored
@@ -14,6 +19,25 @@ from seatkeeper_server.domain.holdings import Holding, Nonces
 from seatkeeper_server.domain.requests import Refresh, ShownLease
 from seatkeeper_server.domain.state import Pool
 from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.domain.timekeeping import MICROSECOND
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def numbers_from(now: datetime) -> int:
+    """Give a number above every one that a pool can have signed until now: the microseconds since 1970.
+
+    No pool signs a million leases a second, so numbers that began below stay below. The same backup may be restored again
+    and again. Such numbers are exact in every language for two centuries (2^53).
+    """
+    return (now - _EPOCH) // MICROSECOND
+
+
+def set_back(pool: Pool, number: int) -> Pool:
+    """Give a pool of a database that was restored from a backup: what was numbered since, up to this number, is lost."""
+    lost_after = pool.lost_after if pool.lost_until else pool.sequence
+    last = max(pool.sequence, number)
+    return replace(pool, sequence=last, lost_after=lost_after, lost_until=last)
 
 
 def restored_by_call(pool: Pool, own: Holding | None, ask: Refresh, now: datetime) -> Fact | None:
@@ -39,15 +63,17 @@ def restored(
     rights = {SEAT: 1, **shown.rights}
     kept = own if own is not None and own.occupies else None
     runs = shown.expires_at + pool.terms.margin > now and shown.activation_id in (None, activation_id)
-    counts = runs and (kept is None or shown.generation > kept.generation)  # a place of its own, not the one that is kept
+    later = kept is not None and shown.generation > kept.generation  # a place of its own, not the one that is kept
+    counts = runs and (kept is None or later)
+    same = kept is not None and not counts and not (later and kept.believed_until(pool.terms.margin) > now)
     return Restored(
         at=now,
         activation_id=activation_id,
-        generation=kept.generation if kept and not counts else max(shown.generation, own.generation if own else 1),
+        generation=max(shown.generation, own.generation if own else 1),
         holder=holder or pool.holders + 1,
         taken=returnable(pool.tallies, rights) if counts else {},
         sequence=shown.sequence,
-        rights=kept.rights if kept and not counts else rights,
+        rights=kept.rights if kept and same else rights,
         expires_at=shown.expires_at,
         nonces=nonces,
     )
