@@ -128,9 +128,11 @@ def test_the_calls_own_bearer_token_and_nonce_say_nothing() -> None:
 def test_each_outcome_has_its_own_result() -> None:
     """Served, refused with an explanation, refused by a code, failed: side by side."""
     client = Client(except_for({2: refused("policy.refused", rule="excluded"), 3: StorageFull("/secret"), 4: Closed()}))
-    one, two, three, four = results(send(client, *(item(client, number) for number in (1, 2, 3, 4))))
+    items = [item(client, number) for number in (1, 2, 3, 4)]
+    one, two, three, four = results(send(client, *items))
 
     assert (one["status"], one["activation"]["id"][-3:]) == (200, "001")
+    assert one["accessToken"] == items[0]["accessToken"]
     assert (two["status"], two["errorCode"], two["denial"]["rule"]) == (402, "policy.refused", "excluded")
     assert (three["status"], three["errorCode"], three["retryAfter"]) == (503, "storage.full", 1)
     assert (four["status"], four["errorCode"], four["retryAfter"]) == (503, "storage.unavailable", 1)

@@ -14,14 +14,14 @@ Rules of the contract that are kept here
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
-from msgspec import Meta, Raw, ValidationError, json
+from msgspec import Meta, Raw, Struct, ValidationError, json
 
 from seatkeeper.protocol.documents import MAX_LISTED, TREE, UNREADABLE, ListedAnswer, ListedRefresh
 from seatkeeper_server.http.handling import all_decided
 from seatkeeper_server.http.identity import key_of, keys_of, token_of
 from seatkeeper_server.http.licensing import Front, refresh_call, refusal
 from seatkeeper_server.http.mapping import activation_state
-from seatkeeper_server.http.messages import JSON, Answer, Request, encode
+from seatkeeper_server.http.messages import JSON, Answer, Request
 from seatkeeper_server.http.problems import ProblemError, answer_to, read_document, reject_field
 from seatkeeper_server.keys import TenantKeys
 from seatkeeper_server.service.calls import HeldCall, Outcome, Refused, Served
@@ -33,9 +33,18 @@ RETRY_AFTER: Final = b"retry-after"
 
 _read_list: Final[json.Decoder[list[Raw]]] = json.Decoder(Annotated[list[Raw], Meta(min_length=1, max_length=MAX_LISTED)])
 _read_item: Final = json.Decoder(ListedRefresh)
+_encode_into: Final = json.Encoder().encode_into
 
-_Asked = tuple[ListedRefresh, HeldCall]
-_Kept = tuple[ListedRefresh, Served]
+
+class _Asked(Struct, frozen=True):
+    """An item that was read: what it says, its access token as our present key makes it, what the desk is asked."""
+
+    ask: ListedRefresh
+    token: str
+    call: HeldCall
+
+
+_Kept = tuple[_Asked, Served]
 
 
 async def refresh_all(front: Front, request: Request) -> Answer:
@@ -45,9 +54,9 @@ async def refresh_all(front: Front, request: Request) -> Answer:
         raise ProblemError("token.invalid", "The header N-TenantId is missing, or names nobody.")
     key_of(request, "")  # one of another form is refused here, once
     asked = [_asked(request, keys, item) for item in _items(request.body)]
-    outcomes = await all_decided(front.desk, [each[1] for each in asked if isinstance(each, tuple)])
+    outcomes = await all_decided(front.desk, [each.call for each in asked if isinstance(each, _Asked)])
     _fail_together(outcomes)
-    return _answer(front, keys, list(_ends(front, asked, outcomes)))
+    return _answer(front, keys.tenant_id, list(_ends(front, asked, outcomes)))
 
 
 def _items(body: bytes) -> list[Raw]:
@@ -83,7 +92,8 @@ def _asked(request: Request, keys: TenantKeys, item: Raw) -> _Asked | Answer:
         idempotency_key=request.idempotency_key,
         body=body,
     )
-    return ask, refresh_call(alone, keys, token, ask)
+    renewed = keys.access_token(token.activation_id, token.generation)
+    return _Asked(ask, renewed, refresh_call(alone, keys, token, ask))
 
 
 def _fail_together(outcomes: Sequence[Outcome | Exception]) -> None:
@@ -105,7 +115,7 @@ def _ends(front: Front, asked: Sequence[_Asked | Answer], outcomes: Sequence[Out
             continue
         outcome = next(left)
         if isinstance(outcome, Served):
-            yield each[0], outcome
+            yield each, outcome
         elif isinstance(outcome, Refused):
             yield refusal(front, outcome)
         else:
@@ -120,24 +130,29 @@ def _failed(outcome: Outcome | Exception) -> Answer:
     return answer_to(outcome if isinstance(outcome, Exception) else TypeError(f"a refresh ended as {outcome}"))
 
 
-def _answer(front: Front, keys: TenantKeys, ends: Sequence[_Kept | Answer]) -> Answer:
+def _answer(front: Front, tenant_id: str, ends: Sequence[_Kept | Answer]) -> Answer:
     kept = [end for end in ends if isinstance(end, tuple)]
-    wanted = [(served, ask.client_nonce, TREE in ask.lease_types) for ask, served in kept]
-    leases = iter(front.keyring.sign_list(keys.tenant_id, wanted))
-    results = [_refused(end) if isinstance(end, Answer) else _served(keys, *end, next(leases)) for end in ends]
-    certificate = front.keyring.certificate(keys.tenant_id).encode()
-    return Answer(200, b'{"results":[%b],"certificate":"%b"}' % (b",".join(results), certificate), [JSON])
+    wanted = [(served, asked.ask.client_nonce, TREE in asked.ask.lease_types) for asked, served in kept]
+    leases = iter(front.keyring.sign_list(tenant_id, wanted))
+    body = bytearray(b'{"results":[')
+    for end in ends:
+        if isinstance(end, Answer):
+            body += _refused(end)
+        else:
+            _encode_into(_served(*end, next(leases)), body, -1)
+        body += b","
+    body[-1:] = b'],"certificate":"%b"}' % front.keyring.certificate(tenant_id).encode()
+    return Answer(200, bytes(body), [JSON])
 
 
-def _served(keys: TenantKeys, ask: ListedRefresh, served: Served, lease: str) -> bytes:
-    return encode(
-        ListedAnswer(
-            status=200,
-            nonce=None if ask.nonce is None else served.nonce,
-            access_token=keys.access_token(served.holding.activation_id, served.holding.generation),
-            activation=activation_state(served),
-            lease=lease,
-        )
+def _served(asked: _Asked, served: Served, lease: str) -> ListedAnswer:
+    """Give the result of an item that was served. A refresh leaves its seat the generation that the token names."""
+    return ListedAnswer(
+        status=200,
+        nonce=None if asked.ask.nonce is None else served.nonce,
+        access_token=asked.token,
+        activation=activation_state(served),
+        lease=lease,
     )
 
 
