@@ -9,6 +9,14 @@ Data = Annotated[
     Path | None,
     Parameter(env_var="SEATKEEPER_DATA", help="The data directory; a folder of your own unless named.", show_default=False),
 ]
+Database = Annotated[
+    str | None,
+    Parameter(
+        env_var="SEATKEEPER_DATABASE",
+        help="A PostgreSQL database in place of the data directory's, such as postgresql://seatkeeper@db.example/vendor.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, Parameter(help="Print JSON, for programs.")]
 Sold = Annotated[
     str, Parameter(help="Which: its id as `seatkeeper ls` shows it or the beginning of it, CUSTOMER, or CUSTOMER/PRODUCT.")

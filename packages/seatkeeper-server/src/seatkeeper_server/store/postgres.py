@@ -12,7 +12,7 @@ So transactions never wait for each other in a circle.
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from selectors import EVENT_READ, DefaultSelector
 from threading import Lock
@@ -256,6 +256,16 @@ class PostgresStore:
             StorageUnavailable: it can't be reached, or somebody has what has to be changed.
         """
         self._apply(Phase.POST, now)
+
+    def steps(self) -> dict[int, str]:
+        """Give the steps of the schema that this database has, by number.
+
+        Raises:
+            StorageUnavailable: it can't be reached.
+        """
+        with self._told(), closing(self._connect()) as connection:
+            is_new = connection.execute("SELECT to_regclass('migration') IS NULL").fetchone() == (True,)
+            return {} if is_new else dict(connection.execute("SELECT number, name FROM migration").fetchall())
 
     def _apply(self, phase: Phase, now: datetime) -> None:
         with self._told():
