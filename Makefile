@@ -4,7 +4,7 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench mutants crash serve lock clean
+.PHONY: help demo test check bench mutants crash linear overload serve lock clean
 
 help:    ## show what there is
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -21,7 +21,7 @@ check: $(READY)    ## formatting, lint, types, and who may import whom
 	@$(BIN)/mypy packages/seatkeeper/src packages/seatkeeper-server/src
 	@$(BIN)/lint-imports --no-cache
 
-bench: $(READY) .venv/.debian    ## measure speed side by side; writes build/bench.json
+bench: $(READY) .venv/.debian    ## measure speed side by side, half an hour; writes docs/explanation/performance.md
 	@$(BIN)/python -m bench
 
 mutants: $(READY) .venv/.debian    ## break each promise on purpose and see which test notices
@@ -32,6 +32,12 @@ crash: $(READY) .venv/.debian    ## kill the server again and again under load (
 
 serve: $(READY)    ## run a cloud server on build/data
 	@$(BIN)/seatkeeper cloud --data build/data
+
+linear: $(READY) .venv/.debian    ## a million calls against a server, and whether their history is linearizable
+	@$(BIN)/python -m tests.linear
+
+overload: $(READY) .venv/.debian    ## five times as many newcomers as can be served, and whether holders notice
+	@$(BIN)/python -m tests.linear.overload
 
 lock:    ## pin requirements.in into requirements.lock: versions and hashes, no addresses
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q uv

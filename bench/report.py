@@ -1,128 +1,118 @@
-"""From samples to rows, a table and verdicts. Medians of the rounds; a ratio is the median of the rounds' own ratios."""
+"""The report: everything as data, for `build/bench.json`, and as a table and verdicts, for a terminal."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-from bench.cases import AT_SCALE, CASES, Cell
-from bench.load import Sample
+from bench.promises import verdicts
+from bench.results import Results, rows, wrong_answers
 
-Samples = Mapping[Cell, Sequence[Sample]]
-
-PROMISED_AT = 64  # connections
-MOST_P99_MS = 30.0
-MOST_BETWEEN_SCALES = 1.3
+Report = dict[str, Any]  # as it is in JSON
+MARKS = {True: "✓", False: "✗", None: "–"}
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A promise, what was measured, and whether it is kept."""
-
-    promise: str
-    measured: float
-    kept: bool
-
-
-# --- rows ----------------------------------------------------------------------------------------------------------
-
-
-def rows(samples: Samples) -> list[dict[str, object]]:
-    """Give a row for each cell. `rps` and `cpu_us` are per pair for the cases in pairs, the times are those of one call."""
-    return [
-        {
-            "case": cell.case,
-            "store": "none" if cell.case == "floor" else "sqlite",
-            "connections": cell.connections,
-            "live_leases": cell.place.live_leases,
-            "rps": round(median(_rate(cell, each) for each in taken), 1),
-            "p50_ms": round(median(each.p50_ms for each in taken), 2),
-            "p99_ms": round(median(each.p99_ms for each in taken), 2),
-            "cpu_us": round(median(_cpu(cell, each) for each in taken), 1),
-            "errors": sum(each.errors for each in taken),
-        }
-        for cell, taken in samples.items()
-    ]
+def report(head: Mapping[str, object], how: Mapping[str, object], results: Results, seconds: float) -> Report:
+    """Give everything; `how` says how it was measured (`quick`, `rounds`, `seconds`), `seconds` how long it all took."""
+    return {
+        **head,
+        "how": {**how, "minutes": round(seconds / 60, 1)},
+        "left_out": list(results.left_out),
+        "wrong_answers": list(wrong_answers(results)),
+        "requests": results.requests,
+        "verdicts": [asdict(verdict) for verdict in verdicts(results)],
+        "once": [asdict(one) for one in results.once],
+        "rows": rows(results),
+    }
 
 
-def _rate(cell: Cell, sample: Sample) -> float:
-    return sample.right / CASES[cell.case].calls / sample.seconds
+def write(file: Path, told: Report) -> None:
+    """Write a report as JSON, a line for each thing that was measured."""
+    parts = []
+    for name, value in told.items():
+        if isinstance(value, list) and value:
+            lines = ",\n".join(f"  {_json(each)}" for each in value)
+            parts.append(f" {_json(name)}: [\n{lines}\n ]")
+        else:
+            parts.append(f" {_json(name)}: {_json(value)}")
+    file.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 
-def _cpu(cell: Cell, sample: Sample) -> float:
-    return sample.cpu_seconds * 1e6 / max(1, sample.right) * CASES[cell.case].calls
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
-# --- verdicts ------------------------------------------------------------------------------------------------------
+def kept(told: Report) -> bool:
+    """Tell whether every promise that was measured is kept."""
+    return all(verdict["kept"] is not False for verdict in told["verdicts"])
 
 
-def verdicts(samples: Samples) -> list[Verdict]:
-    """Give the verdicts on what was measured of that which is promised."""
-    at = {cell.case: cell for cell in samples if cell.connections == PROMISED_AT and not cell.at_scale}
-    found = [
-        *_at_least(samples, at, "refusal", "floor", 0.5),
-        *_at_least(samples, at, "refresh", "floor", 0.3),
-        *_at_least(samples, at, "refusal", "baseline-refusal", 3.0),
-        *_at_least(samples, at, "refresh", "baseline-refresh", 2.0),
-    ]
-    for case in ("refresh", "refusal"):
-        if case in at:
-            p99 = median(each.p99_ms for each in samples[at[case]])
-            found.append(Verdict(f"{case}: p99 under {MOST_P99_MS:g} ms", p99, p99 < MOST_P99_MS))
-    for case in AT_SCALE:
-        found += _between_scales(samples, case)
-    errors = sum(each.errors for taken in samples.values() for each in taken)
-    return [*found, Verdict("answers that were not as asked for, or lost", errors, errors == 0)]
+# --- for a terminal ------------------------------------------------------------------------------------------------
+
+_HEAD = (
+    f"{'case':<26}{'store':<10}{'connections':>12}{'live leases':>13}{'per second':>12}"
+    f"{'p50 ms':>9}{'p99 ms':>9}{'cpu µs':>9}{'wrk µs':>8}{'errors':>8}  with"
+)
 
 
-def _at_least(samples: Samples, at: Mapping[str, Cell], case: str, other: str, least: float) -> list[Verdict]:
-    if case not in at or other not in at:
-        return []
-    ratio = _ratio(samples, at[case], at[other])
-    return [Verdict(f"{case} at least {least:g} × {other}", ratio, ratio >= least)]
-
-
-def _between_scales(samples: Samples, case: str) -> list[Verdict]:
-    leases = {cell.place.live_leases: cell for cell in samples if cell.case == case and cell.at_scale}
-    if len(leases) < 2:
-        return []
-    few, many = min(leases), max(leases)
-    ratio = _ratio(samples, leases[few], leases[many])
-    ratio = max(ratio, 1 / ratio)
-    promise = f"{case} with {few:,} and with {many:,} live leases within {MOST_BETWEEN_SCALES:g} ×"
-    return [Verdict(promise, ratio, ratio <= MOST_BETWEEN_SCALES)]
-
-
-def _ratio(samples: Samples, cell: Cell, other: Cell) -> float:
-    pairs = zip(samples[cell], samples[other], strict=True)
-    return median(_rate(cell, ours) / max(1e-9, _rate(other, theirs)) for ours, theirs in pairs)
-
-
-# --- telling -------------------------------------------------------------------------------------------------------
-
-
-def write(file: Path, head: Mapping[str, object], rows: Sequence[Mapping[str, object]], verdicts: Sequence[Verdict]) -> None:
-    """Write everything down."""
-    data = {**head, "rows": rows, "verdicts": [asdict(verdict) for verdict in verdicts]}
-    file.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Give the rows for people."""
-    head = (
-        f"{'case':<26}{'connections':>12}{'live leases':>13}{'per second':>12}"
-        f"{'p50 ms':>9}{'p99 ms':>9}{'cpu µs':>9}{'errors':>8}"
+def table(told: Report) -> str:
+    """Give what was measured for people."""
+    lines, phase = [], None
+    for row in told["rows"]:
+        if row["phase"] != phase:
+            phase = row["phase"]
+            lines += ["", f"[{phase}]", _HEAD]
+        lines.append(_line(row))
+    once = [f"{one['what']:<54}{one['store']:<10}{_count(one['live_leases']):>13}{value(one):>15}" for one in told["once"]]
+    note = (
+        "Per second and per request: answers. CPU is the server's and its database's; bulk refreshes are of many leases each."
     )
-    lines = [
-        f"{row['case']:<26}{row['connections']:>12}{row['live_leases']:>13,}{row['rps']:>12,.0f}"
-        f"{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f}{row['cpu_us']:>9.0f}{row['errors']:>8}"
-        for row in rows
-    ]
-    note = "activate+return: pairs per second and CPU per pair; its times are those of one call. CPU is the server's."
-    return "\n".join(["", head, *lines, "", note, ""])
+    return "\n".join([*lines, "", *once, "", note, ""])
 
 
-def told(verdicts: Sequence[Verdict]) -> str:
-    """Give the verdicts for people."""
-    return "\n".join(f"{'✓' if each.kept else '✗'} {each.promise}: {each.measured:.2f}" for each in verdicts)
+def _line(row: Mapping[str, Any]) -> str:
+    bulk = f"{row['leases_per_second']:,} leases per second" if row["leases_per_second"] else row["with"]
+    return (
+        f"{row['case']:<26}{row['store']:<10}{row['connections']:>12}{row['live_leases']:>13,}{row['rps']:>12,.0f}"
+        f"{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f}{row['cpu_us']:>9.0f}{row['load_us']:>8.0f}{row['errors']:>8}  {bulk}"
+    )
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def told(told: Report, *, all_of_them: bool) -> str:
+    """Give the verdicts for people; those that were not measured only if all of them were meant to be."""
+    shown = [verdict for verdict in told["verdicts"] if all_of_them or verdict["kept"] is not None]
+    lines = [f"{MARKS[each['kept']]} {each['of']:<2}{each['promise']} {figure(each)} ({each['target']})" for each in shown]
+    return "\n".join([*told["left_out"], *told["wrong_answers"], *lines])
+
+
+def figure(verdict: Mapping[str, Any]) -> str:
+    """Give the figure of a verdict."""
+    measured = verdict["measured"]
+    if measured is None:
+        return "not measured" if verdict["kept"] is None else "no answer"
+    return (
+        f"{measured:,.0f}{verdict['unit']}"
+        if abs(measured) >= 100 or verdict["unit"] == ""
+        else f"{measured:.2f}{verdict['unit']}"
+    )
+
+
+def value(one: Mapping[str, Any]) -> str:
+    """Give the figure of what was measured once."""
+    return "–" if one["value"] is None else f"{one['value']:,.1f} {one['unit']}"
+
+
+def read(file: Path) -> Report:
+    """Read a report that was written."""
+    found: Report = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def phase(told: Report, name: str) -> Sequence[Mapping[str, Any]]:
+    """Give the rows of a phase."""
+    return [row for row in told["rows"] if row["phase"] == name]

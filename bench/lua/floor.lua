@@ -1,4 +1,6 @@
--- floor: GET of an empty route.
+-- floor, hello: GET of an empty route.
 require "counting"
 
-function expected(status, body) return status == 200 end
+expects = {[200] = true}
+
+function shows(body) return body == "{}" end

@@ -1,30 +1,31 @@
--- activate+return: whoever got a seat gives it back, and a new program takes one.  arguments: tenant, product, code
--- A pair is two calls; the times are those of one call.
+-- activate+return: whoever got a seat gives it back, and a new program takes one.
+-- arguments: request to take, request to give back, codes
 require "counting"
 
-local asking, giving = {}, {}
-local head, held = "", {}
+local ask, give, codes, turn, held, holding = nil, nil, {}, 0, {}, 0
+
+expects = {[201] = true, [204] = true}
 
 function init(args)
-  asking["N-TenantId"], giving["N-TenantId"] = args[1], args[1]
-  asking["Content-Type"] = "application/json"
-  head = string.format('{"productId":"%s","activationCode":"%s","seatId":"', args[2], args[3])
+  ask, give = filled_in(args[1], "seat", "nonce", "code"), filled_in(args[2], "token")
+  codes = some_lines(args[3], 1e9)
 end
 
 function request()
-  local token = table.remove(held)
-  if token then
-    giving["Authorization"] = "Bearer " .. token
-    return wrk.format("DELETE", "/api/v1/activation", giving)
+  if holding > 0 then
+    holding = holding - 1
+    return give(held[holding + 1])
   end
+  turn = turn % #codes + 1
   local seat = fresh()
-  local body = head .. seat .. '","seatName":"user@' .. seat .. '","clientNonce":"' .. seat .. '","leaseTypes":["tree"]}'
-  return wrk.format("POST", "/api/v1/activate", asking, body)
+  return ask(seat, seat, codes[turn])
 end
 
-function expected(status, body)
-  if status == 204 then return true end
-  if status ~= 201 then return false end
-  held[#held + 1] = body:match('"accessToken":"([^"]+)"')
-  return true
+function learn(status, headers, body)
+  if status == 201 then
+    holding = holding + 1
+    held[holding] = body:match('"accessToken":"([^"]+)"')
+  end
 end
+
+function shows(body, status) return status == 204 or body:find('"lease":"', 1, true) ~= nil end

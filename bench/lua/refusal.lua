@@ -1,22 +1,19 @@
--- refusal: programs that want a seat of a full pool and ask again and again.  arguments: tenant, product, code
+-- refusal: a thousand programs that want a seat of a full pool, and ask again and again.  arguments: request, code
 require "counting"
 
 local PROGRAMS = 1000
-local headers, head, turn = {}, "", 0
+local ask, code, turn, seats = nil, "", 0, {}
+
+expects = {[402] = true}
 
 function init(args)
-  headers["N-TenantId"] = args[1]
-  headers["Content-Type"] = "application/json"
-  head = string.format('{"productId":"%s","activationCode":"%s","seatId":"latecomer-', args[2], args[3])
-  turn = math.random(0, PROGRAMS - 1)
+  ask, code = filled_in(args[1], "seat", "nonce", "code"), args[2]
+  for program = 1, PROGRAMS do seats[program] = string.format("latecomer-%014d", program) end
 end
 
 function request()
   turn = turn % PROGRAMS + 1
-  local body = head .. turn .. '","seatName":"late@machine-' .. turn .. '","clientNonce":"' .. fresh() .. '"}'
-  return wrk.format("POST", "/api/v1/activate", headers, body)
+  return ask(seats[turn], fresh(), code)
 end
 
-function expected(status, body)
-  return status == 402 and body:find('"holders":[{', 1, true) ~= nil and body:find('"remedies":[{', 1, true) ~= nil
-end
+function shows(body) return body:find('"holders":[{', 1, true) ~= nil and body:find('"remedies":[{', 1, true) ~= nil end

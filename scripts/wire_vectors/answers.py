@@ -38,7 +38,7 @@ _FULL: Claims = {
 
 def cases() -> list[Case]:
     """Give all answer cases, by document."""
-    return [*_activated(), *_refreshed(), *_feature(), *_pool(), *_refused(), *_keys()]
+    return [*_activated(), *_refreshed(), *_listed(), *_feature(), *_pool(), *_refused(), *_keys()]
 
 
 def _activated() -> Iterator[Case]:
@@ -94,6 +94,40 @@ def _refreshed() -> Iterator[Case]:
         reads={"/certificate": world.certificate()},
     )
     yield _case("refreshed-no-lease", "Not held on.", "RefreshAnswer", {**body, "lease": None}, wrong="/lease")
+
+
+def _listed() -> Iterator[Case]:
+    served: Claims = {"status": 200, "nonce": "n-2", "accessToken": _TOKEN, "activation": _STATE, "lease": world.lease()}
+    gone: Claims = {"status": 409, "error": "Conflict", "details": "It is gone.", "errorCode": "seat.gone"}
+    away: Claims = {"status": 503, "retryAfter": 1, "error": "x", "details": "Later.", "errorCode": "storage.unavailable"}
+    yield _list(
+        "listed",
+        "One result for each refresh of a list, in its order: held on, or the error body. One certificate stands for all.",
+        [served, gone, {"status": 402, **_FULL}, away],
+        reads={
+            "/results/0/status": 200,
+            "/results/0/nonce": "n-2",
+            "/results/0/accessToken": _TOKEN,
+            "/results/0/lease": world.lease(),
+            "/results/0/activation/seatId": world.SEAT,
+            "/results/1/status": 409,
+            "/results/1/errorCode": "seat.gone",
+            "/results/1/lease": None,
+            "/results/2/denial/rule": "pool-full",
+            "/results/3/retryAfter": 1,
+            "/certificate": world.certificate(),
+        },
+    )
+    without = {name: value for name, value in served.items() if name != "nonce"}
+    yield _list("listed-no-nonce", "Who showed no nonce is told none.", [without], reads={"/results/0/nonce": None})
+    yield _list(
+        "listed-newer-server", "Fields of a newer server are ignored.", [{**gone, "mood": 1}], reads={"/results/0/status": 409}
+    )
+    yield _list("listed-no-status", "Every result has a status.", [{"lease": world.lease()}], wrong="/results/0/status")
+
+
+def _list(name: str, why: str, results: list[Claims], **result: Any) -> Case:
+    return _case(name, why, "ListAnswer", {"results": results, "certificate": world.certificate()}, **result)
 
 
 def _feature() -> Iterator[Case]:

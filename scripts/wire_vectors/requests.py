@@ -7,6 +7,8 @@ from msgspec import json
 from scripts.wire_vectors import world
 from scripts.wire_vectors.world import Case, Claims
 
+from seatkeeper.protocol import ids
+
 _CODE = "04106-1050R-3GG28-A1C60-T3GFZ"
 _MINIMAL: Claims = {
     "productId": world.PRODUCT,
@@ -17,7 +19,7 @@ _MINIMAL: Claims = {
 
 def cases() -> list[Case]:
     """Give all request cases, by document."""
-    return [*_activate_read(), *_activate_wrong(), *_activate_unparsable(), *_refresh(), *_features(), *_status()]
+    return [*_activate_read(), *_activate_wrong(), *_activate_unparsable(), *_refresh(), *_lists(), *_features(), *_status()]
 
 
 def _activate_read() -> Iterator[Case]:
@@ -176,6 +178,39 @@ def _refresh() -> Iterator[Case]:
     yield _case("refresh-lease-types-text", "Types are a list.", *call, {"leaseTypes": "tree"}, wrong="/leaseTypes")
     yield _case("refresh-nonce-empty", "A nonce is left out or long enough.", *call, {"clientNonce": ""}, wrong="/clientNonce")
     yield _case("refresh-last-lease-object", "A lease is text.", *call, {"lastLease": {}}, wrong="/lastLease")
+
+
+def _lists() -> Iterator[Case]:
+    """Give lists of refreshes. What is wrong with an item is told in its own result, what is wrong with the list as a whole."""
+    token = f"{world.ACTIVATION}.3.{ids.b64url(bytes(32))}"
+    least = {"accessToken": token}
+    yield _list("list-minimal", "The least an item says.", [least], reads={"/0/accessToken": token, "/0/nonce": None})
+    full = {**least, "nonce": "n-1", "clientNonce": world.NONCE, "lastLease": world.lease(), "leaseTypes": ["tree"]}
+    yield _list(
+        "list",
+        "Two seats; what has a header in a refresh alone has a field here.",
+        [full, least],
+        reads={
+            "/0/accessToken": token,
+            "/0/nonce": "n-1",
+            "/0/clientNonce": world.NONCE,
+            "/0/lastLease": world.lease(),
+            "/0/leaseTypes/0": "tree",
+            "/1/accessToken": token,
+            "/1/leaseTypes": [],
+        },
+    )
+    yield _list("list-unknown-fields", "As everywhere.", [{**least, "mood": "good"}], reads={"/0/accessToken": token})
+    yield _list("list-no-token", "Whose seat?", [least, {"nonce": "n-1"}], wrong="/1/accessToken")
+    yield _list("list-nonce-number", "A nonce is text.", [{**least, "nonce": 7}], wrong="/0/nonce")
+    yield _list("list-text", "An item is an object.", [token], wrong="/0")
+    yield _list("list-object", "It is a list, also of one.", least, wrong="")
+    yield _list("list-empty", "Of at least one.", [], wrong="")
+    yield _list("list-1001", "Of at most 1,000.", [{"accessToken": "t"}] * 1001, wrong="")
+
+
+def _list(name: str, why: str, body: object, **result: Any) -> Case:
+    return _case(name, why, "POST", "/api/v1/activations/refresh", json.encode(body).decode(), **result)
 
 
 def _features() -> Iterator[Case]:

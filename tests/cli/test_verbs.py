@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from seatkeeper.protocol import codes
-from seatkeeper_server.cli import _place
+from seatkeeper_server.apps import storage
 from seatkeeper_server.store import migrations, sqlite
 from seatkeeper_server.store.locking import DirectoryLock
 from seatkeeper_server.store.migrations import Step
@@ -214,7 +214,7 @@ def test_older_data_is_not_touched_beside_its_server(
     """A verb of a newer Seatkeeper changes no schema under an older server that works with it, and says what to do."""
     sell(data)
     request.getfixturevalue("knows_more")
-    monkeypatch.setattr(_place, "UPDATED_WITHIN", timedelta(0))
+    monkeypatch.setattr(storage, "UPDATED_WITHIN", timedelta(0))
     with DirectoryLock(data):
         refused = [run(data, "ls"), run(data, "sell", "bolt", "solver", "--seats", "1")]
 

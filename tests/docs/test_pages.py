@@ -102,6 +102,20 @@ def test_testing_a_program_of_ones_own(shell: Shell) -> None:
     assert "2 passed" in done.stdout
 
 
+def test_keeping_many_seats_from_one_place(shell: Shell) -> None:
+    """The agent holds its seats by one call a turn; when one is taken back, it says so and keeps the others."""
+    (program,) = blocks(DOCS / "howto" / "refresh-many.md", "python")
+    turns, free = "refresh(seats)\nrefresh(seats)\n", 'os.system("seatkeeper free node8/worker-7 --now > freed")\n'
+    assert turns in program
+    shell.write("agent.py", program)
+    shell.write("other.py", program.replace(turns, f"refresh(seats)\n{free}refresh(seats)\n").replace("node7", "node8"))
+    sell = SELL.replace("--seats 2", "--seats 40") + "until grep -q http: server.log; do sleep 0.1; done\n"
+    done, told = shell.run(f"{sell} {sys.executable} agent.py"), shell.run(f". ./acme.env; {sys.executable} other.py")
+
+    assert done.stdout == "20 seats held\n", done
+    assert re.fullmatch(r"node8/worker-7: .* no longer held.*\n19 seats held\n", told.stdout), told
+
+
 @pytest.mark.parametrize("mutual", [False, True], ids=["server", "mutual"])
 def test_tls(shell: Shell, mutual: bool) -> None:
     """Programs that trust the authority get through; with mutual TLS those that show a certificate, and no others."""

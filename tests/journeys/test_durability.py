@@ -5,14 +5,16 @@ with the answer given before the commit, this test fails.
 """
 
 import asyncio
-import time
 from pathlib import Path
 
-from tests.journeys.tracing import SystemCall, commits, heard, read_trace, said, strace, syncs
+import pytest
+
+from tests.journeys.tracing import SystemCall, commits, heard, read_trace, said, strace, syncs, traced_to_the_end
 from tests.journeys.wire import Caller
-from tests.support.servers import CloudServer, Sold
+from tests.support.servers import CloudServer, Sold, children_of
 
 ANSWERS = 24
+STOPS_WITHIN = 120  # seconds; a traced server is slow
 
 
 async def take_one_after_the_other(sold: Sold) -> None:
@@ -32,27 +34,25 @@ def is_durable(request: SystemCall, answer: SystemCall, calls: list[SystemCall])
     )
 
 
-def wait_for_trace(path: Path, pid: int) -> None:
-    """Wait until strace has written that the server ended; it ends a little later than the server."""
-    deadline = time.monotonic() + 20
-    while f"{pid} +++ exited" not in path.read_text():
-        assert time.monotonic() < deadline, "strace did not end"
-        time.sleep(0.05)
-
-
-def test_a_sync_of_the_log_returns_before_the_first_byte_of_each_answer(tmp_path: Path) -> None:
-    """Between each commit and the first byte of its answer, the write-ahead log was synced."""
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("desk_process", "processes"), [("true", 2), ("false", 1)])
+def test_a_sync_of_the_log_returns_before_the_first_byte_of_each_answer(
+    tmp_path: Path, desk_process: str, processes: int
+) -> None:
+    """Between each commit and the first byte of its answer, the write-ahead log was synced; also where one process commits and
+    another one answers."""
     trace = tmp_path / "trace"
-    server = CloudServer(tmp_path / "data", wrapper=strace(trace))
+    server = CloudServer(tmp_path / "data", wrapper=strace(trace), environment={"SEATKEEPER_DESK_PROCESS": desk_process})
     with server:
         sold = server.sell("acme", "solver", seats=ANSWERS)
         asyncio.run(take_one_after_the_other(sold))
-        pid = server.pid
-        server.stop()
-    wait_for_trace(trace, pid)
+        running = 1 + len(children_of(server.pid))
+        with traced_to_the_end(server.pid, STOPS_WITHIN):
+            code = server.stop(STOPS_WITHIN)
     calls = read_trace(trace)
     requests, answers = heard(calls, b"POST /api/v1/activate"), said(calls, b"HTTP/1.1 201")
 
+    assert (running, code) == (processes, 0)
     assert len(requests) == len(answers) == ANSWERS
     assert [
         at for at, (one, other) in enumerate(zip(requests, answers, strict=True)) if not is_durable(one, other, calls)

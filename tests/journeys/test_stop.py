@@ -1,14 +1,19 @@
 """Stopping and not starting: SIGTERM answers what is under way; data in use or of a newer schema is refused in a sentence."""
 
 import asyncio
+import os
+import shutil
+import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.journeys import records
 from tests.journeys.wire import Caller, Reply
-from tests.support.servers import CloudServer, Sold, seatkeeper
+from tests.support.servers import CloudServer, Sold, children_of, seatkeeper
 
 UNDER_WAY = 8
 
@@ -22,8 +27,8 @@ def writing_stopped(data: Path) -> Iterator[None]:
         database.execute("ROLLBACK")
 
 
-async def stop_amid(cloud: CloudServer, sold: Sold) -> tuple[list[Reply], int]:
-    """Have calls under way when SIGTERM comes; give their answers, and the server's exit code."""
+async def stop_amid(cloud: CloudServer, sold: Sold, stop: Callable[[], int]) -> tuple[list[Reply], int]:
+    """Have calls under way when the server is told to stop; give their answers, and the server's exit code."""
     callers = [Caller(sold, f"program-{number}") for number in range(UNDER_WAY)]
     bystander = Caller(sold, "bystander")
     body = {"productId": sold.product, "activationCode": sold.code}
@@ -32,7 +37,7 @@ async def stop_amid(cloud: CloudServer, sold: Sold) -> tuple[list[Reply], int]:
             await caller.send("POST", "/api/v1/activate", {**body, "seatId": caller.seat_id})
         for _ in range(2):  # once this is answered, what was sent before has been read
             assert (await bystander.call("GET", "/livez")).status == 200
-        code = asyncio.create_task(asyncio.to_thread(cloud.stop))
+        code = asyncio.create_task(asyncio.to_thread(stop))
         while await is_listening(cloud.port):  # noqa: ASYNC110  it is another process that changes
             await asyncio.sleep(0.02)
     replies = await asyncio.gather(*(caller.answer() for caller in callers))
@@ -55,11 +60,32 @@ def test_what_is_under_way_is_answered_before_the_server_stops(cloud: CloudServe
     """After SIGTERM no connection is taken, every call under way is answered, and the exit code is 0."""
     sold = cloud.sell("acme", "solver", seats=UNDER_WAY, lease="10m")
 
-    replies, code = asyncio.run(stop_amid(cloud, sold))
+    replies, code = asyncio.run(stop_amid(cloud, sold, cloud.stop))
 
     assert [reply.status for reply in replies] == [201] * UNDER_WAY
     assert code == 0
     assert records.counted(cloud.data, sold.entitlement) == records.Counted(UNDER_WAY, UNDER_WAY, UNDER_WAY)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_of_its_processes_ends_a_server_as_well(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C in a terminal, or a service manager, tells the desk's process too: what is under way is answered all the same."""
+    if shutil.which("setsid") is None:
+        pytest.skip("setsid is missing (Debian: util-linux)")
+    with CloudServer(tmp_path / "data", wrapper=["setsid"], environment={"SEATKEEPER_DESK_PROCESS": "true"}) as cloud:
+        sold = cloud.sell("acme", "solver", seats=UNDER_WAY, lease="10m")
+        desks = children_of(cloud.pid)
+
+        def stop() -> int:
+            os.killpg(cloud.pid, number)
+            return cloud.stop()
+
+        replies, code = asyncio.run(stop_amid(cloud, sold, stop))
+
+    assert len(desks) == 1
+    assert [reply.status for reply in replies] == [201] * UNDER_WAY
+    assert code == 0
+    assert "Traceback" not in cloud.log.read_text()
 
 
 def test_data_in_use_is_refused(cloud: CloudServer) -> None:

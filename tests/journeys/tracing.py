@@ -1,13 +1,17 @@
 """Reads what strace wrote about a server: which system call began and ended when, on which file, with which first bytes.
 
-Lines are in the order of time. A call that another thread interrupts has two: `… <unfinished ...>` and `<... resumed>`; it
+Lines are in the order of time, of however many processes: each stops at the beginning and the end of a call until strace has
+noted it. A call that another thread interrupts has two: `… <unfinished ...>` and `<... resumed>`; it
 began with the first and ended with the second.
 """
 
+import os
 import re
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +64,19 @@ def strace(output: Path) -> list[str | Path]:
     if probe.returncode:
         pytest.skip(f"strace is not allowed here: {probe.stderr.strip()}")
     return ["strace", "-D", "-f", "-yy", "-xx", "-s", "40", "-o", output, "-e", f"trace={CALLS}", "-e", "signal=none"]
+
+
+@contextmanager
+def traced_to_the_end(pid: int, within: float) -> Iterator[None]:
+    """End a traced process in the block; behind it, strace has ended as well, and has written all there was."""
+    tracer = int(next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "TracerPid" in line).split()[1])
+    handle = os.pidfd_open(tracer)
+    try:
+        yield
+        ended, _, _ = select.select([handle], [], [], within)
+        assert ended, "strace did not end"
+    finally:
+        os.close(handle)
 
 
 def read_trace(path: Path) -> list[SystemCall]:

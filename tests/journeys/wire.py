@@ -15,10 +15,11 @@ PATIENCE = 30.0  # seconds; how long an answer may take
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its status and what it said."""
+    """An answer: its status and what it said; `retry_after` in seconds, if it named any."""
 
     status: int
     document: Any
+    retry_after: int | None = None
 
     @property
     def token(self) -> str:
@@ -98,7 +99,7 @@ class Caller:
             async with asyncio.timeout(PATIENCE):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
                 begun = True
-                body = await reader.readexactly(_length(head))
+                body = await reader.readexactly(_number(head, "content-length") or 0)
         except asyncio.IncompleteReadError as error:
             self.hang_up()
             raise Broken(torn=begun or bool(error.partial)) from error
@@ -107,7 +108,7 @@ class Caller:
             raise Broken(torn=begun) from error
         if "\r\nconnection: close" in head:
             self.hang_up()
-        return Reply(int(head.split(" ", 2)[1]), json.loads(body) if body else None)
+        return Reply(int(head.split(" ", 2)[1]), json.loads(body) if body else None, _number(head, "retry-after"))
 
     def hang_up(self) -> None:
         """Close the connection; the next call opens another."""
@@ -116,5 +117,5 @@ class Caller:
             self._streams = None
 
 
-def _length(head: str) -> int:
-    return next((int(line.split(":")[1]) for line in head.split("\r\n") if line.startswith("content-length:")), 0)
+def _number(head: str, name: str) -> int | None:
+    return next((int(line.split(":")[1]) for line in head.split("\r\n") if line.startswith(f"{name}:")), None)

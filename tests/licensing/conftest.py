@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
 
+import httpx2
 import pytest
 
+from licensing.program import Program, fresh
 from licensing.target import Target
 from seatkeeper.testing import FakeServer
 from seatkeeper_server.cli._place import opened
@@ -61,3 +63,27 @@ def _fake(lease: timedelta) -> Iterator[Target]:
             seats=SEATS,
             lease_seconds=lease.total_seconds(),
         )
+
+
+@pytest.fixture
+def http(target: Target) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=target.url, headers={"N-TenantId": target.tenant_id}, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def program(target: Target, http: httpx2.Client) -> Iterator[Program]:
+    one = Program(target, http, f"seat-{fresh()}")
+    yield one
+    one.leave()
+
+
+@pytest.fixture
+def others(target: Target, http: httpx2.Client) -> Iterator[list[Program]]:
+    """Programs that take every seat."""
+    programs = [Program(target, http, f"other-{n}-{fresh()}") for n in range(target.seats)]
+    for one in programs:
+        assert one.activate().status_code == 201
+    yield programs
+    for one in programs:
+        one.leave()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -26,9 +26,12 @@ _LEASE_REASONS = {
     "entitlement", "feature", "end", "device",
 }  # fmt: skip
 
-_REQUESTS: dict[str, type[msgspec.Struct]] = {
+_REQUESTS: dict[str, Any] = {  # types, a list's too
     "/api/v1/activate": documents.ActivateRequest,
     "/api/v1/activation/refresh": documents.RefreshRequest,
+    "/api/v1/activations/refresh": Annotated[
+        list[documents.ListedRefresh], msgspec.Meta(min_length=1, max_length=documents.MAX_LISTED)
+    ],
     "/api/v1/activation/features/checkout": documents.FeatureRequest,
     "/api/v1/activation/features/return": documents.FeatureRequest,
     "/api/v1/activation/features/usage": documents.UsageRequest,
@@ -140,7 +143,7 @@ def _trust(case: Case) -> Trust:
     return Trust(tuple(envelopes.read_public_key(root) for root in case["roots"]))
 
 
-def _read(body: str, document: type[msgspec.Struct], wanted: Case) -> Case:
+def _read(body: str, document: Any, wanted: Case) -> Case:
     """Read a body and report it in the vectors' terms: the values under the pointers asked for, or what is wrong."""
     try:
         read = msgspec.json.decode(body.encode(), type=document)

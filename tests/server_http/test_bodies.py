@@ -127,6 +127,30 @@ def test_a_huge_unannounced_body_is_not_read_to_its_end():
     assert (reply.status, reply.headers["connection"], reply.body_read) == (413, "close", 17 * LIMIT)
 
 
+LISTS = ("POST", "/api/v1/activations/refresh")
+LISTS_LIMIT = 2_097_152  # bytes
+
+
+@pytest.mark.parametrize(("size", "status"), [(LISTS_LIMIT, 400), (LISTS_LIMIT + 1, 413)])
+def test_a_list_may_have_two_mebibytes(size, status):
+    """It is read whole, or refused for its size."""
+    reply = Client(served()).send(*LISTS, parts=[b"x" * (size - 9), b"x" * 9])
+
+    assert reply.status == status
+    if status == 413:
+        assert reply.json["details"] == "The body is larger than 2048 KiB."
+
+
+def test_a_huge_list_is_refused_unread_or_not_read_to_its_end():
+    """The bounds on what is thrown away hold beyond its own size."""
+    announced = Client(served()).send(*LISTS, parts=[b"x"], headers={"content-length": str(LISTS_LIMIT + 16 * LIMIT)})
+    unannounced = Client(served()).send(*LISTS, parts=[b"x" * LIMIT] * 100)
+
+    assert (announced.status, announced.headers["connection"], announced.body_read) == (413, "close", 0)
+    assert (unannounced.status, unannounced.headers["connection"]) == (413, "close")
+    assert unannounced.body_read == LISTS_LIMIT + 16 * LIMIT
+
+
 async def test_a_body_that_does_not_end_is_not_waited_for(monkeypatch):
     """Whoever sends the beginning of a body and then nothing gives no connection work for ever."""
     monkeypatch.setattr(messages, "BODY_WITHIN", 0.05)

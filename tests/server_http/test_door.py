@@ -311,6 +311,19 @@ def test_a_body_that_is_too_large_is_refused_as_ever(taken, protocol):
     assert (reply.status_code, reply.json()["errorCode"]) == (413, "body.tooLarge")
 
 
+LISTS = "/api/v1/activations/refresh"
+
+
+@pytest.mark.parametrize("size", [4, 1_000_000])
+def test_a_route_whose_bodies_may_be_large_is_left_to_uvicorn(taken, size):
+    """However large this one is: how many of them are read at once is bounded there. The next one on the connection too."""
+    with serving({LISTS: {"POST": echo}}) as server, httpx2.Client(trust_env=False, timeout=PATIENCE) as client:
+        replies = [client.post(f"{server.url}{LISTS}", content=b"x" * size) for _ in range(2)]
+
+    assert taken == []
+    assert [(reply.status_code, len(reply.json()[4])) for reply in replies] == [(200, size)] * 2
+
+
 def test_a_full_server_says_so(taken):
     """The bound on connections holds here too."""
     with serving(connection_limit=1) as server:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from seatkeeper_server.http.handling import Handling, decided
+from seatkeeper_server.http.handling import Handling, all_decided, decided
 from seatkeeper_server.service.desk import Overloaded
 from seatkeeper_server.service.ports import StorageFull
 from tests.server_http.front import Scripted
@@ -22,6 +22,24 @@ class Full:
 
     def submit(self, call, on_result):
         raise Overloaded
+
+
+class Room:
+    """A desk that takes so many calls and tells all of them later, the last one first."""
+
+    def __init__(self, room):
+        self.room, self.waiting = room, []
+
+    def submit(self, call, on_result):
+        if len(self.waiting) == self.room:
+            raise Overloaded
+        if not self.waiting:
+            asyncio.get_running_loop().call_soon(self.tell)
+        self.waiting.append((call, on_result))
+
+    def tell(self):
+        for call, on_result in reversed(self.waiting):
+            on_result(f"{call}, decided")
 
 
 class Told(Handling):
@@ -119,3 +137,58 @@ def test_what_a_handler_raises_is_its_end():
         raise ZeroDivisionError
 
     assert isinstance(ended(handler()), ZeroDivisionError)
+
+
+# --- many calls at once --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("desk", [Room(3), AtOnce()], ids=["later", "at once"])
+def test_many_calls_are_answered_in_their_order(desk):
+    """In whatever order the desk tells, now or later."""
+
+    async def handler():
+        return await all_decided(desk, ["a", "b", "c"])
+
+    assert ended(handler()) == ["a, decided", "b, decided", "c, decided"]
+
+
+def test_of_many_calls_each_has_its_own_end():
+    """What went wrong with one stands in its place."""
+    full = StorageFull("full")
+
+    async def handler():
+        return await all_decided(Scripted(lambda call: full if call == "b" else f"{call}, decided"), ["a", "b", "c"])
+
+    assert ended(handler()) == ["a, decided", full, "c, decided"]
+
+
+def test_of_many_calls_those_that_find_no_room_are_told_so():
+    """The others go on."""
+
+    async def handler():
+        return await all_decided(Room(2), ["a", "b", "c", "d"])
+
+    *taken, third, fourth = ended(handler())
+    assert taken == ["a, decided", "b, decided"]
+    assert isinstance(third, Overloaded)
+    assert isinstance(fourth, Overloaded)
+
+
+def test_if_not_even_the_first_of_many_calls_is_taken_it_is_raised():
+    """Nothing was done, and one answer says so."""
+
+    async def handler():
+        with pytest.raises(Overloaded):
+            await all_decided(Full(), ["a", "b"])
+        return "something else"
+
+    assert ended(handler()) == "something else"
+
+
+def test_of_no_calls_there_is_nothing_to_wait_for():
+    """The desk is not asked."""
+
+    async def handler():
+        return await all_decided(Full(), [])
+
+    assert ended(handler()) == []

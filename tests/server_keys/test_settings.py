@@ -1,6 +1,7 @@
 """The server's settings: defaults, the environment, and what can't be meant."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,20 @@ def test_what_can_not_be_meant_is_refused(wrong):
 def test_the_token_of_the_metrics_is_not_shown():
     """Settings may be logged or printed."""
     assert "prometheus-reads-here" not in repr(Settings(metrics_token="prometheus-reads-here"))
+
+
+@pytest.mark.parametrize(
+    ("processors", "told", "has_one"), [(2, None, True), (1, None, False), (1, True, True), (2, False, False)]
+)
+def test_the_desk_is_a_process_where_there_is_a_processor_for_it(monkeypatch, processors, told, has_one):
+    """Unless it is said otherwise."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)), raising=False)
+
+    assert Settings(desk_process=told).has_desk_process is has_one
+
+
+def test_the_desk_is_never_a_process_on_windows(monkeypatch):
+    """There no socket can be handed to a child."""
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    assert not Settings(desk_process=True).has_desk_process

@@ -197,6 +197,55 @@ def test_a_loop_waits_for_no_other_loop():
     assert {number: believed(lease) for number, lease in found.items()} == {1: 1, 2: 2}
 
 
+# --- a list ----------------------------------------------------------------------------------------------------------
+
+
+def test_leases_of_a_list_share_a_signature_in_the_lists_order():
+    """However many there are: one tree."""
+    numbers = range(MOST_TOGETHER + 44)
+    leases = a_keyring().sign_list(TENANT, [(a_seat(number), CLIENT_NONCE, True) for number in numbers])
+
+    assert [believed(lease) for lease in leases] == list(numbers)
+    assert {size_of(lease) for lease in leases} == {len(numbers)}
+    assert len({root_signature(lease) for lease in leases}) == 1
+
+
+def test_who_reads_no_trees_is_signed_alone_in_a_list_too():
+    """In his place; the others share a tree without him."""
+    leases = a_keyring().sign_list(TENANT, [(a_seat(n), CLIENT_NONCE, n != 2) for n in (1, 2, 3)])
+
+    assert [believed(lease) for lease in leases] == [1, 2, 3]
+    assert [size_of(lease) for lease in leases] == [2, 0, 2]
+
+
+def test_only_one_of_a_list_reads_trees():
+    """It is signed alone: a tree of one would only be longer."""
+    leases = a_keyring().sign_list(TENANT, [(a_seat(n), CLIENT_NONCE, n == 1) for n in (1, 2)])
+
+    assert [size_of(lease) for lease in leases] == [0, 0]
+
+
+def test_a_list_of_nobody_is_signed_for_nobody():
+    """All of it may have been refused."""
+    assert a_keyring().sign_list(TENANT, []) == []
+
+
+def test_a_list_shares_no_tree_with_its_turn():
+    """What others ask for meanwhile is not in it, nor is it in theirs: it may hold leases that repeat no nonce."""
+    keyring = a_keyring()
+
+    async def turn() -> tuple[list[str], list[str]]:
+        asked = [asyncio.ensure_future(asking(keyring, a_seat(number))) for number in (1, 2, 3)]
+        await asyncio.sleep(0)
+        listed = keyring.sign_list(TENANT, [(a_seat(number), None, True) for number in (4, 5)])
+        return listed, await asyncio.gather(*asked)
+
+    listed, others = asyncio.run(turn())
+
+    assert [size_of(lease) for lease in listed] == [2, 2]
+    assert [size_of(lease) for lease in others] == [3, 3, 3]
+
+
 # --- what comes back -------------------------------------------------------------------------------------------------
 
 

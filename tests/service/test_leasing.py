@@ -765,3 +765,31 @@ def test_who_has_returned_his_seat_is_not_named_among_its_holders(store: AnyStor
     assert refused.refusal.occupancy.holders == []
     assert refused.refusal.occupancy.more == 1
     assert refused.refusal.occupancy.next_free_by == START + timedelta(minutes=5)
+
+
+def test_newcomers_of_one_batch_are_refused_each_for_his_own_reason(store: AnyStore) -> None:
+    """A flood of a full pool is decided alike; who asks for more, shows a key or comes after a return is decided apart."""
+    house = make_house(store, seats=1, features=(RENDER,))
+    first = served(house.one(activate("first", key="k")))
+    outcomes = house.ask(
+        activate("one"),
+        activate("two"),
+        activate("greedy", features={"render": 99}),
+        activate("odd", features={"nothing": 1}),
+        activate("first", key="k"),
+        activate("three"),
+    )
+
+    assert [problem(each) if isinstance(each, Refused) else "" for each in outcomes] == [
+        "seats.exhausted",
+        "seats.exhausted",
+        "feature.exhausted",
+        "feature.unknown",
+        "",
+        "seats.exhausted",
+    ]
+    denials = [each.refusal.denial_id for each in outcomes if isinstance(each, Refused) and each.refusal is not None]
+    assert len(set(denials)) == len(denials) == 4
+
+    after = house.ask(activate("four"), held(Verb.RETURN, first), activate("five"), activate("six"))
+    assert [isinstance(each, Refused) for each in after] == [False, False, True, True]

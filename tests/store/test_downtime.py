@@ -1,6 +1,6 @@
 """`extend_leases` does to every kind of place what `domain.timekeeping.extended` says of one."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -42,3 +42,26 @@ def test_each_kind_of_place_gets_what_the_domain_gives_it(store: AnyStore, mode:
         found = tx.holdings([(TENANT, holding.activation_id)])[0].holding
 
     assert found == extended(holding, terms, GAP, now)
+
+
+def test_giving_back_that_takes_long_is_not_downtime_itself(store: AnyStore) -> None:
+    """With a million places the giving back takes longer than a server may be silent; it is done once all the same."""
+    house = make_house(store)
+    house.one(activate("a"))
+    house.pass_(60, beating=False)
+    with store.transaction() as tx:
+        extend = tx.extend_leases
+
+        def slowly(alive_at: datetime, gap: timedelta, now: datetime) -> int:
+            places = extend(alive_at, gap, now)
+            house.clock.pass_(timedelta(seconds=20))
+            return places
+
+        tx.extend_leases = slowly  # type: ignore[method-assign]
+        house.timekeeper.begin(tx, "slow")
+    end = house.rows("SELECT expires_at FROM holding")
+    with store.transaction() as tx:
+        house.timekeeper.begin(tx, "next")
+
+    assert house.rows("SELECT expires_at FROM holding") == end
+    assert house.facts().count("Note") == 1

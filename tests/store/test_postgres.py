@@ -1,5 +1,8 @@
 """What is particular to PostgreSQL: several servers at once, connections that break, commits that get lost."""
 
+import asyncio
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,11 +19,16 @@ from msgspec import json
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server.domain.timekeeping import Alive
+from seatkeeper_server.service import selling
 from seatkeeper_server.service.calls import Outcome, Refused, Served, Verb, Who
-from seatkeeper_server.service.ports import CommitUnknown, Conflict, StorageUnavailable
+from seatkeeper_server.service.desk import Desk, Registrar
+from seatkeeper_server.service.ports import CommitUnknown, Conflict, StorageFull, StorageUnavailable
+from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.postgres import PostgresStore
+from seatkeeper_server.store.pruning import Pruning
+from support import postgres
 from support.cutting import line
-from support.house import START, TENANT, House, activate, held, make_house
+from support.house import START, TENANT, Drawer, House, activate, held, make_house
 from support.postgres import Cluster, HandTimedStore
 
 Another = Callable[[House], House]
@@ -195,6 +203,47 @@ def test_a_seat_restored_by_two_servers_is_one_seat(store: PostgresStore, anothe
     assert house.used() == 1
 
 
+def test_a_change_sees_what_was_taken_meanwhile(store: PostgresStore, another: Another, beside: ThreadPoolExecutor) -> None:
+    """Who shrinks an entitlement waits for who is just taking a seat of it, and is told that it is in use."""
+    house = make_house(store, seats=2)
+    house.one(activate("a"))
+    other = another(house)
+
+    def shrink() -> selling.Changed:
+        with other.store.transaction() as tx:
+            return selling.change(Catalogue(tx), house.entitlement_id, selling.Change(seats=1), START)
+
+    with store.transaction() as tx:
+        house.leasing.decide(tx, [activate("b")], house.timekeeper.begin(tx, "taking"))
+        shrinking = beside.submit(shrink)
+        waits(shrinking)
+
+    with pytest.raises(selling.InUse):
+        shrinking.result()
+
+
+def test_who_comes_back_just_now_is_not_forgotten(store: PostgresStore, another: Another, beside: ThreadPoolExecutor) -> None:
+    """A holder of whom nothing speaks any more is forgotten, unless a server is about to write something about him."""
+    house = make_house(store)
+    house.one(activate("a"))
+    for table in ("holding", "fact"):
+        house.rows(f"DELETE FROM {table}")
+    house.rows("UPDATE pool_right SET used = 0")
+    other = another(house)
+
+    def forget() -> int:
+        with other.store.transaction() as tx:
+            return Pruning(tx).forget_holders(START, 10)
+
+    with store.transaction() as tx:
+        house.leasing.decide(tx, [activate("a")], house.timekeeper.begin(tx, "coming back"))
+        forgetting = beside.submit(forget)
+        waits(forgetting)
+
+    assert forgetting.result() == 0
+    assert house.rows("SELECT seat_id FROM holder") == [("a",)]
+
+
 def lease_of(house: House, seat: Served) -> str:
     """Give a lease that a program has, which the house recognises as its own."""
     holding = seat.holding
@@ -253,17 +302,17 @@ def test_an_earlier_pool_that_nobody_has_may_still_be_locked(store: PostgresStor
 def test_many_pools_at_once_are_locked_in_one_order(store: PostgresStore, database: str, beside: ThreadPoolExecutor) -> None:
     """However the batches of several servers overlap, none of them ends in a deadlock."""
     pools = more_pools(store, make_house(store), 8)
-    start = Barrier(4)
 
     def serve(number: int) -> None:
-        with closing(HandTimedStore(database)) as other:
-            start.wait()
-            for _ in range(25):
-                with other.transaction() as tx:
-                    tx.pools(pools if number % 2 else pools[::-1])
+        with closing(HandTimedStore(database)) as other, other.transaction() as tx:
+            tx.pools(pools if number % 2 else pools[::-1])
 
-    for done in [beside.submit(serve, number) for number in range(4)]:
-        done.result(30)
+    for _ in range(10):
+        with locked(store, pools[4]):  # so that all of them have some and wait for more
+            serving = [beside.submit(serve, number) for number in range(4)]
+            time.sleep(0.05)
+        for done in serving:
+            done.result(10)
 
 
 def test_a_deadlock_with_somebody_else_is_a_conflict(store: PostgresStore, database: str, beside: ThreadPoolExecutor) -> None:
@@ -281,6 +330,30 @@ def test_a_deadlock_with_somebody_else_is_a_conflict(store: PostgresStore, datab
     with pytest.raises(Conflict):
         waiting.result(10)
     assert isinstance(house.one(held(Verb.REFRESH, seat)), Served)
+
+
+async def test_the_desk_does_it_again_after_a_deadlock(store: PostgresStore, database: str) -> None:
+    """The caller of a call that PostgreSQL ended is served by the next try, and notices nothing."""
+    house = make_house(store)
+    seat = served(house.one(activate("a")))
+    key = (TENANT, house.entitlement_id)
+    hour = timedelta(hours=1)
+    desk = Desk(Registrar(store, house.leasing, house.timekeeper, Drawer()), beat=hour)
+    desk.open()
+    with psycopg.connect(database) as by_hand:
+        by_hand.execute("SET deadlock_timeout = '20s'")
+        by_hand.execute("SELECT 1 FROM holding WHERE activation_id = %s FOR UPDATE", (seat.holding.activation_id,))
+        asked = asyncio.create_task(desk.ask(held(Verb.REFRESH, seat)))
+        await asyncio.sleep(SOON)
+        waited = not asked.done()
+        locking = "SELECT 1 FROM pool WHERE (tenant_id, entitlement_id) = (%s, %s) FOR UPDATE"
+        await asyncio.to_thread(by_hand.execute, locking, key)
+        by_hand.rollback()
+        outcome = await asked
+    await asyncio.to_thread(desk.close)
+
+    assert waited
+    assert isinstance(outcome, Served)
 
 
 # --- lost commits ----------------------------------------------------------------------------------------------------
@@ -449,6 +522,65 @@ def set_standbys(cluster: Cluster, names: str) -> None:
         time.sleep(0.02)
 
 
+def test_a_full_disk_is_told_and_nothing_is_kept(cluster: Cluster) -> None:
+    """StorageFull, nothing recorded; and as soon as there is room again the next call is served."""
+    with small_disk(cluster.directory) as place, cluster.database() as uri, closing(HandTimedStore(uri)) as store:
+        house = make_house(store, seats=100_000)
+        cluster.admin(f"CREATE TABLESPACE small LOCATION '{place}'")
+        try:
+            house.rows("ALTER TABLE fact SET TABLESPACE small")
+            taken = 0
+            with pytest.raises(StorageFull):
+                while True:
+                    house.ask(*(activate(f"s{taken + number}") for number in range(200)))
+                    taken += 200
+
+            assert house.used() == taken
+            house.rows("ALTER TABLE fact SET TABLESPACE pg_default")
+            assert isinstance(house.one(activate("after")), Served)
+        finally:
+            store.close()
+            cluster.admin("DROP TABLESPACE small")
+
+
+@contextmanager
+def small_disk(directory: Path) -> Iterator[Path]:
+    """Give a small disk that the server may write to; skip where none can be mounted."""
+    place = directory / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, text=True, timeout=30
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here (that takes root): {mounted.stderr.strip()}")
+    try:
+        shutil.chown(place, postgres.USER)
+        place.chmod(0o700)
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True, timeout=30)
+        place.rmdir()
+
+
+def test_two_servers_sweep_at_once_and_what_they_find_is_written_once(
+    store: PostgresStore, another: Another, beside: ThreadPoolExecutor
+) -> None:
+    """Refusals that were counted, and a place whose lease has ended, become one fact each."""
+    house = make_house(store, seats=1)
+    house.ask(activate("a"))
+    house.ask(activate("b"))
+    house.ask(activate("b"))
+    house.pass_(130)
+    other = another(house)
+    with store.transaction() as tx:
+        house.leasing.sweep(tx, house.timekeeper.begin(tx, "sweep-of-one"))
+        swept = beside.submit(other.sweep)
+        time.sleep(SOON)  # in which the other finds the same
+    swept.result(30)
+
+    assert sorted(house.facts()) == ["Claimed", "Denied", "DeniedAgain", "Expired"]
+
+
 # --- what else differs -----------------------------------------------------------------------------------------------
 
 
@@ -470,6 +602,30 @@ def test_a_character_that_postgresql_does_not_know_is_kept_as_another(store: Pos
 
     assert house.rows("SELECT seat_id, seat_name FROM holder") == [("a\ufffd\ufffdb", r"\u0000 \\u0000")]
     assert isinstance(house.one(activate("x", product_id="no\0such")), Refused)
+
+
+def test_growing_tables_are_taken_stock_of(store: PostgresStore) -> None:
+    """PostgreSQL is not left to believe that tables are empty which have grown since: it would read all of them."""
+    house = make_house(store, seats=1000)
+    house.ask(*(activate(f"s{number}") for number in range(500)))
+    house.rows("SELECT pg_stat_force_next_flush()")
+    for _ in range(16):
+        house.sweep()
+
+    assert house.rows("SELECT reltuples FROM pg_class WHERE relname = 'holding'") == [(500,)]
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+def test_statements_are_prepared_only_where_that_is_wanted(database: str, prepare: bool) -> None:
+    """An old PgBouncer gives every transaction another connection, where a prepared statement isn't known."""
+    with closing(PostgresStore(database, prepare=prepare)) as server:
+        make_house(server)
+        for _ in range(5):
+            with server.transaction() as tx:
+                tx.ledgers([TENANT])
+                prepared = tx._connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
+
+    assert (prepared != (0,)) is prepare
 
 
 def test_a_server_that_cannot_be_reached_is_trouble_told_in_our_words(tmp_path: Path) -> None:

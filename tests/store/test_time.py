@@ -111,6 +111,7 @@ def test_servers_whose_clocks_differ_agree_on_the_databases_time(machines: Machi
     now = datetime.now(UTC)
     seat = one.one(activate("a"))
     assert isinstance(seat, Served)
+    other.clock.pass_(HOUR)  # its machine counts hours that don't pass
     refreshed = other.one(held(Verb.REFRESH, seat))
 
     assert isinstance(refreshed, Served)
@@ -229,6 +230,22 @@ def test_who_waited_for_a_pool_decides_by_the_time_it_is_then(machines: Machines
 
     assert isinstance(outcome, Served)
     assert outcome.at >= until
+
+
+def test_lost_time_is_not_given_back_under_a_decision(machines: Machines, two: tuple[House, House]) -> None:
+    """Who decides about a pool has read its leases: they are made longer before that or after it, never meanwhile."""
+    before = take(two[0])
+    with ThreadPoolExecutor(1) as beside:
+        with two[0].store.transaction() as tx:
+            two[0].timekeeper.begin(tx, "")
+            tx.lock([key_of(two[0])], ())
+            machines.pass_(HOUR)
+            giving = beside.submit(machines.beat, two[1])
+            with pytest.raises(TimeoutError):
+                giving.result(0.3)
+        giving.result(10)
+
+    assert abs(expiry(two[0]) - before - HOUR) < 5 * SECOND
 
 
 def key_of(house: House) -> tuple[str, str]:

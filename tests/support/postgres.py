@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.store.postgres import PostgresStore, PostgresTransaction
@@ -61,10 +62,20 @@ class Cluster:
 
     programs: Path
     directory: Path
+    server: "subprocess.Popen[bytes]"
+
+    def kill(self) -> None:
+        """Let it die at once, as in a power cut."""
+        self.server.send_signal(signal.SIGQUIT)
+        self.server.wait(30)
 
     def uri(self, database: str) -> str:
         """Give how to connect to a database of it."""
         return f"host={self.directory} dbname={database} user=postgres"
+
+    def url(self, database: str) -> str:
+        """Give the same as a URL, as the settings take it."""
+        return f"postgresql:///{database}?host={self.directory}&user=postgres"
 
     def admin(self, statement: str) -> list[tuple]:
         """Run a statement that needs no transaction."""
@@ -79,6 +90,12 @@ class Cluster:
         self.admin(f"CREATE DATABASE {name}")
         yield self.uri(name)
         self.admin(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """Make the same; its URL."""
+        with self.database() as uri:
+            yield self.url(conninfo_to_dict(uri)["dbname"])
 
     @contextmanager
     def lent(self) -> Iterator[str]:
@@ -130,8 +147,8 @@ class _HandTimed(PostgresTransaction):
 
 
 @contextmanager
-def running(programs: Path, **settings: str) -> Iterator[Cluster]:
-    """Run a PostgreSQL as long as the block lasts; its data goes with it."""
+def running(programs: Path, primary: Cluster | None = None, **settings: str) -> Iterator[Cluster]:
+    """Run a PostgreSQL as long as the block lasts, a new one or a standby of another; its data goes with it."""
     with tempfile.TemporaryDirectory(prefix="seatkeeper-pg-", dir="/tmp") as name:
         directory = Path(name)
         programs = _readable(programs, directory)
@@ -141,18 +158,26 @@ def running(programs: Path, **settings: str) -> Iterator[Cluster]:
             for path in (directory, data):
                 shutil.chown(path, USER)
             directory.chmod(0o711)
-        initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        subprocess.run([*initdb, "--no-instructions"], check=True, capture_output=True, **_as_user())
+        _fill(programs, data, primary)
         options = [option for key, value in {**MODEST, **QUICK, **settings}.items() for option in ("-c", f"{key}={value}")]
         log = (directory / "log").open("wb")
         command = [programs / "postgres", "-D", data, "-k", directory, "-h", "", *options]
         with log, subprocess.Popen(command, stdout=log, stderr=log, **_as_user()) as server:
             try:
                 _wait(server, directory)
-                yield Cluster(programs, directory)
+                yield Cluster(programs, directory, server)
             finally:
                 server.send_signal(signal.SIGQUIT)  # at once: nothing of it is needed any more
                 server.wait(30)
+
+
+def _fill(programs: Path, data: Path, primary: Cluster | None) -> None:
+    """Make the files of a new PostgreSQL, or copy those of a primary."""
+    if primary is None:
+        command = [programs / "initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    else:
+        command = [programs / "pg_basebackup", "-h", primary.directory, "-U", "postgres", "-R", "-c", "fast", "--no-sync"]
+    subprocess.run([*command, "-D", data], check=True, capture_output=True, **_as_user())
 
 
 def _as_user() -> dict[str, object]:

@@ -72,10 +72,15 @@ def children_of(pid: int) -> list[int]:
 
 @dataclass
 class CloudServer:
-    """One server on one data directory. `wrapper` is a command that runs it, such as strace and its options."""
+    """One server on one data directory, or with it on a PostgreSQL `database`, a URL.
+
+    `wrapper` is a command that runs it, such as strace and its options; `options` are more of `seatkeeper cloud`'s.
+    """
 
     data: Path
     port: int = 0
+    database: str = ""
+    options: Sequence[str] = ()
     wrapper: Sequence[str | Path] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
@@ -102,7 +107,7 @@ class CloudServer:
 
     def start(self) -> None:
         """Start it and wait until it says that it listens."""
-        command = [*self.wrapper, BIN / "seatkeeper", "cloud", "--data", self.data, "--port", str(self.port)]
+        command = [*self.wrapper, BIN / "seatkeeper", "cloud", *self._where, "--port", str(self.port), *self.options]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 command, env=clean_environment(**self.environment), stdout=subprocess.PIPE, stderr=log, text=True
@@ -121,11 +126,11 @@ class CloudServer:
             self._process.kill()
             self._end()
 
-    def stop(self) -> int:
+    def stop(self, within: float = STOPS_WITHIN) -> int:
         """Ask it to stop with SIGTERM, and give its exit code."""
         assert self._process is not None
         self._process.terminate()
-        return self._end()
+        return self._end(within)
 
     def restart(self) -> None:
         """Kill it and start it again on the same data and port."""
@@ -157,11 +162,15 @@ class CloudServer:
 
     def verb(self, *arguments: str) -> Finished:
         """Run a verb on the server's data."""
-        return seatkeeper(*arguments, "--data", self.data)
+        return seatkeeper(*arguments, *self._where)
 
-    def _end(self) -> int:
+    @property
+    def _where(self) -> list[str | Path]:
+        return ["--data", self.data, *(["--database", self.database] if self.database else [])]
+
+    def _end(self, within: float = STOPS_WITHIN) -> int:
         assert self._process is not None
-        code = self._process.wait(STOPS_WITHIN)
+        code = self._process.wait(within)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._process = None

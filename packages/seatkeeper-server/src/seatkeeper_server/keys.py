@@ -20,7 +20,7 @@ import hmac
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
@@ -294,9 +294,14 @@ class TenantKeys:
         except Exception as error:
             turn.fail(error)
 
+    def signed_in_a_list(self, payloads: Sequence[tuple[bytes, bool]]) -> list[str]:
+        """Give the leases over these claims, in their order: of those marked True under one signature, of the others alone."""
+        together = iter(self._leases([payload for payload, reads_trees in payloads if reads_trees]))
+        return [next(together) if reads_trees else self.signed(payload) for payload, reads_trees in payloads]
+
     def _leases(self, payloads: list[bytes]) -> list[str]:
-        if len(payloads) == 1:
-            return [self.signed(payloads[0])]
+        if len(payloads) < 2:
+            return [self.signed(payload) for payload in payloads]
         return tree.sign_batch(payloads, kid=self._signing_kid, key=self._signing_key)
 
     def signed_as(self, typ: str, payload: bytes) -> str:
@@ -400,6 +405,15 @@ class Keyring:
         """
         keys = self._known(served.entitlement.tenant_id)
         return keys.signed_together(self._said(keys, served, client_nonce))
+
+    def sign_list(self, tenant_id: str, listed: Iterable[tuple[Served, str | None, bool]]) -> list[str]:
+        """Give the leases for what one list asked of a tenant, in order: served call, client's nonce, whether it reads trees.
+
+        Who reads trees gets one that holds this list and nothing else. No nonce is needed for that: who sent the list sees all
+        of it anyway, and nobody else can guess the activation id in another's lease.
+        """
+        keys = self._known(tenant_id)
+        return keys.signed_in_a_list([(self._said(keys, served, nonce), in_tree) for served, nonce, in_tree in listed])
 
     def _said(self, keys: TenantKeys, served: Served, client_nonce: str | None) -> bytes:
         holding, entitlement, last = served.holding, served.entitlement, served.pool.terms.last_moment

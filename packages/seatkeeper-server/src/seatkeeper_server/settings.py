@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CLOUD_PORT = 6500
+DESKS = 4  # on PostgreSQL, in all workers together
+URL_SCHEMES = ("postgresql://", "postgres://")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -28,9 +30,26 @@ def cloud_folder() -> Path:
 class Settings(BaseSettings):
     """How one server runs. Build it with the options that were given; everything else comes from the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="SEATKEEPER_", env_ignore_empty=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="SEATKEEPER_", env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     data: Annotated[Path, Field(description="the data directory; made on first start")] = Field(default_factory=cloud_folder)
+    database: Annotated[
+        SecretStr | None,
+        Field(description="a PostgreSQL database, postgresql://USER@HOST/NAME; SQLite in the data directory unless named"),
+    ] = None
+    database_prepare: Annotated[
+        bool,
+        Field(description="whether PostgreSQL prepares statements; false behind a PgBouncer without max_prepared_statements"),
+    ] = True
+    desks: Annotated[
+        int | None,
+        Field(
+            ge=1, le=64, description="batches decided side by side, PostgreSQL only; 4 unless said, shared among the workers"
+        ),
+    ] = None
+    workers: Annotated[int, Field(ge=1, le=256, description="processes that answer requests, PostgreSQL only")] = 1
     host: Annotated[str, Field(min_length=1, description="the address to listen on; only this machine unless changed")] = (
         "127.0.0.1"
     )
@@ -67,6 +86,13 @@ class Settings(BaseSettings):
         Field(min_length=16, max_length=200, description="a bearer token with which other machines may read /metrics"),
     ] = None
 
+    @field_validator("database")
+    @classmethod
+    def _database_is_a_url(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            check_database_url(given.get_secret_value())
+        return given
+
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -75,9 +101,32 @@ class Settings(BaseSettings):
             raise ValueError("--tls-client-ca needs --tls-cert and --tls-key: without TLS no client shows a certificate")
         return self
 
+    @model_validator(mode="after")
+    def _sqlite_has_one_server(self) -> Self:
+        if self.database is not None:
+            if self.workers > 1 and not hasattr(os, "fork"):
+                raise ValueError("several workers need an operating system with fork")
+        elif self.workers > 1:
+            raise ValueError(
+                "--workers needs PostgreSQL (--database): on SQLite one process answers and another one decides, which is as"
+                " many as a file that is written by one at a time has work for"
+            )
+        elif (self.desks or 1) > 1:
+            raise ValueError("SEATKEEPER_DESKS needs PostgreSQL (--database): on SQLite one writes at a time")
+        return self
+
+    @property
+    def desk_count(self) -> int:
+        """How many desks each process has."""
+        if self.database is None:
+            return 1
+        return max(1, DESKS // self.workers) if self.desks is None else self.desks
+
     @property
     def has_desk_process(self) -> bool:
         """Whether seats are decided in a process of its own."""
+        if sys.platform == "win32":
+            return False  # it can't hand a socket to a process of its own
         return _processors() > 1 if self.desk_process is None else self.desk_process
 
     @property
@@ -111,8 +160,33 @@ class Settings(BaseSettings):
         return self.host in LOOPBACK
 
 
+def check_database_url(url: str) -> None:
+    """See that a PostgreSQL URL can be meant as it is written.
+
+    libpq's own messages quote what they don't understand, and it takes an unescaped character of a password for the end of it:
+    the rest would be shown as the name of a host. So neither is let through.
+
+    Raises:
+        ValueError: what is wrong, without a word of the URL.
+    """
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    if not url.startswith(URL_SCHEMES):
+        raise ValueError("write postgresql://USER@HOST/NAME, or nothing for SQLite in the data directory")
+    try:
+        told = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    except Error:
+        raise ValueError(_UNREADABLE) from None
+    hosts = [host for host in told.get("host", "").split(",") if not host.startswith("/")]
+    ports = [port for port in told.get("port", "").split(",") if port]
+    if any(set(host) & set("@/") for host in hosts) or "@" in told.get("dbname", "") or not all(map(str.isdecimal, ports)):
+        raise ValueError(_UNREADABLE)
+
+
+_UNREADABLE = "it can't be read as a URL: in a password, write %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #, %25 for %"
+
+
 def _processors() -> int:
-    """How many processors this process may use at once; one where it can't hand a socket to a process of its own."""
-    if sys.platform == "win32":
-        return 1
+    """How many processors this process may use at once."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from msgspec import UNSET, Struct, ValidationError, json
+from msgspec import UNSET, Meta, Raw, Struct, ValidationError, json
+from msgspec.structs import replace
 
 from seatkeeper._fake_pool import Feature, Place, Pool, Rejection
 from seatkeeper._fake_signing import Signer, new_id
@@ -17,6 +18,8 @@ from seatkeeper.protocol import devices, ids
 from seatkeeper.protocol.codes import ALPHABET, canonical, make_code
 from seatkeeper.protocol.documents import (
     MAX_BODY_BYTES,
+    MAX_LIST_BYTES,
+    MAX_LISTED,
     TREE,
     UNREADABLE,
     ActivateAnswer,
@@ -31,6 +34,8 @@ from seatkeeper.protocol.documents import (
     FeatureState,
     Interval,
     KeysAnswer,
+    ListedAnswer,
+    ListedRefresh,
     PlanTerms,
     RefreshAnswer,
     RefreshRequest,
@@ -44,6 +49,9 @@ from seatkeeper.protocol.documents import (
 from seatkeeper.protocol.problems import PROBLEMS
 
 Body = TypeVar("Body", bound=Struct)
+
+_LIST = "/api/v1/activations/refresh"
+_List = Annotated[list[Raw], Meta(min_length=1, max_length=MAX_LISTED)]
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Api:
             ("POST", "/api/v1/activate"): self._activate,
             ("GET", "/api/v1/activation"): self._state,
             ("PATCH", "/api/v1/activation/refresh"): self._refresh,
+            ("POST", _LIST): self._refresh_all,
             ("DELETE", "/api/v1/activation"): self._deactivate,
             ("GET", "/api/v1/activation/entitlement"): self._entitlement,
             ("PATCH", "/api/v1/activation/features/checkout"): self._checkout,
@@ -88,17 +97,22 @@ class Api:
             route = self._routes.get((request.method, request.path))
             if route is None:
                 return self._nowhere(request.path)
-            if len(request.body) > MAX_BODY_BYTES:
+            if len(request.body) > (MAX_LIST_BYTES if request.path == _LIST else MAX_BODY_BYTES):
                 raise Rejection("body.tooLarge")
             if request.headers.get("n-tenantid") != self.signer.tenant:
                 raise Rejection("credentials.unknown")
             return route(request)
-        except Rejection as rejection:
-            return self._refusal(rejection, request)
-        except ValidationError as error:
-            return _problem("validation", str(error), invalid=_invalid_field(str(error)))
-        except UNREADABLE:
-            return _problem("body.unparsable")
+        except (Rejection, *UNREADABLE) as error:
+            return self._unserved(error, request)
+
+    def _unserved(self, error: Exception, request: Request) -> Reply:
+        match error:
+            case Rejection():
+                return self._refusal(error, request)
+            case ValidationError():
+                return _problem("validation", str(error), invalid=_invalid_field(str(error)))
+            case _:
+                return _problem("body.unparsable")
 
     def _nowhere(self, path: str) -> Reply:
         allowed = ", ".join(method for method, known in self._routes if known == path)
@@ -133,9 +147,7 @@ class Api:
         return _reply(status, answer, place.nonce)
 
     def _refresh(self, request: Request) -> Reply:
-        place, asked = self._place(request), _read(request, RefreshRequest)
-        if not self._once(place, request, lambda: self.pool.refresh(place, self.now())) and not place.is_held(self.now()):
-            raise Rejection("seat.gone")
+        place, asked = self._kept(request)
         answer = RefreshAnswer(
             access_token=self.signer.token(place),
             activation=self._seen(place),
@@ -143,6 +155,40 @@ class Api:
             certificate=self.signer.certificate,
         )
         return _reply(200, answer, place.nonce)
+
+    def _kept(self, request: Request) -> tuple[Place, RefreshRequest]:
+        place, asked = self._place(request), _read(request, RefreshRequest)
+        if not self._once(place, request, lambda: self.pool.refresh(place, self.now())) and not place.is_held(self.now()):
+            raise Rejection("seat.gone")
+        return place, asked
+
+    def _refresh_all(self, request: Request) -> Reply:
+        """Refresh the seats of a list one by one, then sign for all that read trees together."""
+        items = json.decode(request.body, type=_List)
+        ends = [self._refreshed(request, bytes(item)) for item in items]
+        kept = [end for end in ends if not isinstance(end, Reply)]
+        leases = iter(self.signer.sign_list([(payload, TREE in asked.lease_types) for _, asked, payload in kept]))
+        results = [
+            _as_result(end) if isinstance(end, Reply) else json.encode(replace(end[0], lease=next(leases))) for end in ends
+        ]
+        certificate = json.encode(self.signer.certificate)
+        body = b'{"results":[%b],"certificate":%b}' % (b",".join(results), certificate)
+        return Reply(200, {"content-type": "application/json"}, body)
+
+    def _refreshed(self, request: Request, item: bytes) -> tuple[ListedAnswer, ListedRefresh, bytes] | Reply:
+        """Refresh one seat of a list by the rules of a call of its own: its result, still without the lease over the claims."""
+        try:
+            asked = json.decode(item, type=ListedRefresh)
+        except UNREADABLE as error:
+            return self._unserved(error, request)
+        alone = Request(request.method, request.path, _own_headers(request.headers, asked), item)
+        try:
+            place, _ = self._kept(alone)
+        except Rejection as error:
+            return self._unserved(error, alone)
+        nonce = None if asked.nonce is None else place.nonce
+        answer = ListedAnswer(status=200, nonce=nonce, access_token=self.signer.token(place), activation=self._seen(place))
+        return answer, asked, self.signer.payload(place, self._features(place), asked.client_nonce)
 
     def _deactivate(self, request: Request) -> Reply:
         place, generation = self._named(request)
@@ -359,9 +405,11 @@ class Api:
         return asked.device_key
 
     def _lease(self, place: Place, asked: ActivateRequest | RefreshRequest | FeatureRequest) -> str:
+        return self.signer.lease(place, self._features(place), asked.client_nonce, TREE in asked.lease_types)
+
+    def _features(self, place: Place) -> dict[str, int]:
         features = {key: 1 for key, feature in self.pool.features.items() if feature.type == "bool"}
-        drawn = {key: amount for key, amount in (place.drawn | place.spent).items() if amount}
-        return self.signer.lease(place, features | drawn, asked.client_nonce, TREE in asked.lease_types)
+        return features | {key: amount for key, amount in (place.drawn | place.spent).items() if amount}
 
     def _seen(self, place: Place) -> ActivationState:
         return ActivationState(
@@ -469,6 +517,20 @@ def _earliest_end(denial: Denial) -> str:
         return ""
     end = denial.next_free_by.replace(tzinfo=None).isoformat(" ", "seconds")
     return f" The earliest lease ends and its place comes back by {end} UTC, unless it is refreshed."
+
+
+def _own_headers(headers: Mapping[str, str], asked: ListedRefresh) -> dict[str, str]:
+    """Give the headers that an item of a list would have alone; an `Idempotency-Key` of the call is each item's."""
+    own = {name: value for name, value in headers.items() if name not in {"authorization", "n-nonce"}}
+    own["authorization"] = f"Bearer {asked.access_token}"
+    return own if asked.nonce is None else own | {"n-nonce": asked.nonce}
+
+
+def _as_result(reply: Reply) -> bytes:
+    """Give an error's reply as the result of an item."""
+    nonce = reply.headers.get("n-nonce")
+    given = b"" if nonce is None else b'"nonce":%b,' % json.encode(nonce)
+    return b'{"status":%d,%b%b' % (reply.status, given, reply.body[1:])
 
 
 def _digest(request: Request) -> bytes:

@@ -52,6 +52,21 @@ class Signer:
 
     def lease(self, place: Place, features: dict[str, int], client_nonce: str | None, reads_trees: bool) -> str:
         """Sign what a place may do until its stored end; every second one in a tree, for programs that read trees."""
+        payload = self.payload(place, features, client_nonce)
+        if reads_trees and client_nonce is not None and self.sequence % 2 == 0:
+            return self._in_company(payload)
+        return self._alone(payload)
+
+    def sign_list(self, listed: list[tuple[bytes, bool]]) -> list[str]:
+        """Sign claims that one list asked for: those whose programs read trees (True) under one signature, others alone."""
+        in_tree = [payload for payload, reads_trees in listed if reads_trees]
+        if len(in_tree) < 2:
+            return [self._alone(payload) for payload, _ in listed]
+        together = iter(sign_batch(in_tree, kid=self._kid, key=self._key))
+        return [next(together) if reads_trees else self._alone(payload) for payload, reads_trees in listed]
+
+    def payload(self, place: Place, features: dict[str, int], client_nonce: str | None) -> bytes:
+        """Give the claims of a place's next lease."""
         self.sequence += 1
         claims = LeaseClaims(
             iss=self.database,
@@ -70,16 +85,20 @@ class Signer:
             nonce=client_nonce,
             dev=place.device,
         )
-        payload, kid = json.encode(claims), key_id(self._key.public_key())
-        if reads_trees and client_nonce is not None and self.sequence % 2 == 0:
-            return self._in_company(payload, kid)
-        return sign(payload, typ=LEASE, kid=kid, key=self._key)
+        return json.encode(claims)
 
-    def _in_company(self, payload: bytes, kid: str) -> str:
+    def _alone(self, payload: bytes) -> str:
+        return sign(payload, typ=LEASE, kid=self._kid, key=self._key)
+
+    def _in_company(self, payload: bytes) -> str:
         """Sign a lease in a tree, among leaves that are nobody's; each time at another place."""
         leaves, place = [secrets.token_bytes(32) for _ in range(COMPANY)], self.sequence // 2 % (COMPANY + 1)
         leaves.insert(place, payload)
-        return sign_batch(leaves, kid=kid, key=self._key)[place]
+        return sign_batch(leaves, kid=self._kid, key=self._key)[place]
+
+    @property
+    def _kid(self) -> str:
+        return key_id(self._key.public_key())
 
     def token(self, place: Place) -> str:
         """Give the access token of a place's present generation."""

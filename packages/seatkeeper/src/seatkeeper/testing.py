@@ -7,10 +7,10 @@
         with seatkeeper.seat(**server.settings), pytest.raises(seatkeeper.NoSeat):
             seatkeeper.seat(**server.settings).acquire()
 
-It speaks the Licensing API (all routes but the line and `/activations`), counts seats and features, signs leases with keys
-of its own, one by one and in trees, and keeps the rules of the seat, so that what works against it works against a real one.
-In-process it is an httpx2 transport; `with FakeServer() as server:` also serves it on a free port of 127.0.0.1, for programs
-that are tested as programs (`server.environment` has their settings).
+It speaks the Licensing API (all routes but the line and seats of several products at once), counts seats and features, signs
+leases with keys of its own, one by one and in trees, and keeps the rules of the seat, so that what works against it works
+against a real one. In-process it is an httpx2 transport; `with FakeServer() as server:` also serves it on a free port of
+127.0.0.1, for programs that are tested as programs (`server.environment` has their settings).
 
 What it does not do: remember anything once it is gone, linger, overdraft, lines, borrowing, node locks, rate limits, more
 than one entitlement, or TLS. It is not fast and must never be reachable from a network.

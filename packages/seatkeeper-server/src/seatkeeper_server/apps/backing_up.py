@@ -19,7 +19,8 @@ from typing import Protocol
 import apsw
 
 from seatkeeper_server.apps.reading import Reader
-from seatkeeper_server.keys import KeyRow, TenantKeys
+from seatkeeper_server.apps.unsealing import unopened
+from seatkeeper_server.keys import KeyRow
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service import verifying
 from seatkeeper_server.service.verifying import Verified
@@ -171,9 +172,5 @@ def see_that_it_opens(tenants: Iterable[list[KeyRow]], key: bytes, path: Path) -
     Raises:
         SealKeyError: it doesn't.
     """
-    seal = SealKey(key)
-    for rows in tenants:
-        try:
-            TenantKeys(rows, seal)
-        except SealKeyError as error:
-            raise SealKeyError(f"{path} is not the sealing key of this database: {error}") from error
+    if (error := unopened(SealKey(key), tenants)) is not None:
+        raise SealKeyError(f"{path} is not the sealing key of this database: {error}") from error

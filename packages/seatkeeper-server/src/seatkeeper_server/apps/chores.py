@@ -13,13 +13,13 @@ from threading import Event, Thread
 
 import structlog
 
+from seatkeeper_server.apps.storage import AnyStore
 from seatkeeper_server.keys import renewed_signing_key
 from seatkeeper_server.sealing import SealKey
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.service.tidying import ChainIsBroken, Tidying
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.pruning import Pruning
-from seatkeeper_server.store.sqlite import SqliteStore
 
 EVERY = timedelta(minutes=1)
 HOLDERS_EVERY = timedelta(hours=6)  # it looks at every holder
@@ -31,7 +31,7 @@ log = structlog.get_logger("seatkeeper.chores")
 class Chores:
     """The chores of one server."""
 
-    store: SqliteStore
+    store: AnyStore
     seal: SealKey
     database_id: str
     tidying: Tidying
@@ -40,6 +40,7 @@ class Chores:
     def renew_keys(self) -> None:
         """Renew every signing key of which less than a third of its validity is left."""
         with self.store.transaction() as tx:
+            tx.alone()  # of several servers that find the same key worn, one renews it
             catalogue = Catalogue(tx)
             for tenant in catalogue.tenants():
                 kept = catalogue.keys(tenant.tenant_id)

@@ -1,15 +1,17 @@
 """The vendor's cloud server, put together: the only module that knows which parts it is made of.
 
-    settings → store, keys, clock → leasing → desk → front → uvicorn
+    settings → store, keys, clock → leasing → desks → front → uvicorn
 
+With several workers the parent opens the socket, and each worker, a process, the rest of it on the same database.
 Everything is opened in that order and closed in the opposite one, so that no answer is given by something half closed.
 """
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from mmap import mmap
 
 import structlog
 
@@ -18,18 +20,22 @@ from seatkeeper.protocol.documents import ActivationEntitlement
 from seatkeeper_server.apps.chores import Chores
 from seatkeeper_server.apps.clock import SteadyClock
 from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
-from seatkeeper_server.apps.desk_process import RemoteDesk
+from seatkeeper_server.apps.desks import AnyDesk, Desks
 from seatkeeper_server.apps.door import Door
-from seatkeeper_server.apps.reading import Reader
-from seatkeeper_server.apps.serving import Server, log_to_stderr
+from seatkeeper_server.apps.remote_desk import RemoteDesk
+from seatkeeper_server.apps.serving import Server, listen, log_to_stderr, tls_context, url_of
 from seatkeeper_server.apps.serving import serve as serve_http
+from seatkeeper_server.apps.storage import AnyStore, Reads, Storage, storage_of
+from seatkeeper_server.apps.unsealing import key_at, unopened
+from seatkeeper_server.apps.workers import Crew, Worker
 from seatkeeper_server.http.application import Application, application
+from seatkeeper_server.http.counting import PROCESS_BYTES, Board
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.identity import Failures
 from seatkeeper_server.http.licensing import Front
 from seatkeeper_server.http.metrics import Metrics, PoolUse, Readers
 from seatkeeper_server.http.tenants import Tenants
-from seatkeeper_server.keys import Keyring, TenantKeys
+from seatkeeper_server.keys import Keyring, KeyRow
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service import reporting
 from seatkeeper_server.service.desk import Desk
@@ -38,10 +44,10 @@ from seatkeeper_server.service.tidying import CHECKPOINT, Tidying
 from seatkeeper_server.service.timekeeping import ClockState, Timekeeper
 from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.catalogue import Catalogue
-from seatkeeper_server.store.locking import DirectoryLock
-from seatkeeper_server.store.sqlite import SqliteStore
 
 log = structlog.get_logger("seatkeeper.cloud")
+
+Kept = list[list[KeyRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +55,47 @@ class Cloud:
     """A server that is open and not yet listening."""
 
     app: Application
-    desk: Desk | RemoteDesk
+    desk: AnyDesk
     keyring: Keyring
     clock_state: ClockState
 
 
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The database of a server, up to date, and what it takes to read it."""
+
+    storage: Storage
+    store: AnyStore
+    read: Callable[[Callable[[Catalogue], Kept]], Kept]
+    clock: SteadyClock
+    clock_state: ClockState
+    database_id: str
+    epoch: int
+    seal: SealKey
+
+
 @contextmanager
-def build(settings: Settings) -> Iterator[Cloud]:
-    """Open a server on its data directory, which is made if there is none; closed at the end of the block.
+def _based(settings: Settings) -> Iterator[_Base]:
+    """Open the database, which is made if there is none, and bring it up to date."""
+    with ExitStack() as opened:
+        _make_directory(settings)
+        storage = storage_of(settings)
+        opened.enter_context(storage.claimed())
+        clock, store = SteadyClock(), opened.enter_context(closing(storage.store()))
+        store.migrate(clock.now())
+        database_id, epoch = store.found(ids.make_id(ids.DATABASE, os.urandom(ids.RANDOM_BYTES)), clock.now())
+        with store.transaction() as tx:
+            clock_state = Timekeeper(clock).start(tx)
+        read = opened.enter_context(closing(storage.reader())).read
+        seal = _seal_key(settings, storage, read)
+        yield _Base(storage, store, read, clock, clock_state, database_id, epoch, seal)
+
+
+@contextmanager
+def build(settings: Settings, board: Board | None = None) -> Iterator[Cloud]:
+    """Open a server on its data, which is made if there is none; closed at the end of the block.
+
+    A `board` is what several workers count on.
 
     Raises:
         DirectoryInUse: another server has the directory.
@@ -65,30 +104,21 @@ def build(settings: Settings) -> Iterator[Cloud]:
         StorageFull, StorageUnavailable: the database can't be opened.
     """
     with ExitStack() as opened:
-        _make_directory(settings)
-        opened.enter_context(DirectoryLock(settings.data))
-        clock, store = SteadyClock(), opened.enter_context(closing(SqliteStore(settings.database_path)))
-        store.migrate(clock.now())
-        database_id, epoch = store.found(ids.make_id(ids.DATABASE, os.urandom(ids.RANDOM_BYTES)), clock.now())
-        with store.transaction() as tx:
-            clock_state = Timekeeper(clock).start(tx)
-
-        seal = _seal_key(settings, store)
-        read_keys = opened.enter_context(closing(Reader(settings.database_path))).read
+        base = opened.enter_context(_based(settings))
         keyring = Keyring(
-            load=lambda tenant_id: read_keys(lambda catalogue: catalogue.keys(tenant_id)),
-            seal=seal,
-            database_id=database_id,
-            epoch=epoch,
+            load=lambda tenant_id: base.read(lambda catalogue: [catalogue.keys(tenant_id)])[0],
+            seal=base.seal,
+            database_id=base.database_id,
+            epoch=base.epoch,
         )
         tidying = Tidying(lambda tenant_id, payload: keyring.sign_document(tenant_id, payload, typ=CHECKPOINT))
-        chores = Chores(store=store, seal=seal, database_id=database_id, tidying=tidying, now=clock.now)
+        chores = Chores(store=base.store, seal=base.seal, database_id=base.database_id, tidying=tidying, now=base.clock.now)
         chores.renew_keys()
         opened.enter_context(chores.being_done())
 
-        reports = _Reports(opened.enter_context(closing(Reader(settings.database_path))), clock.now)
-        metrics = Metrics(reports.pool_uses, most_pools=settings.metrics_pools, readers=_readers(settings))
-        desk = opened.enter_context(_desk(settings, database_id, epoch, metrics))
+        reports = _Reports(opened.enter_context(closing(base.storage.reader())), base.clock.now)
+        metrics = Metrics(reports.pool_uses, most_pools=settings.metrics_pools, readers=_readers(settings), board=board)
+        desk = opened.enter_context(_desk(settings, base, metrics))
         tenants = opened.enter_context(closing(Tenants(keyring)))
         front = Front(
             desk=desk,
@@ -99,8 +129,8 @@ def build(settings: Settings) -> Iterator[Cloud]:
             metrics=metrics,
             contact=settings.contact,
         )
-        app = application(front, Health(), access_log=settings.log_level == "debug")
-        yield Cloud(app, desk, keyring, clock_state)
+        app = application(front, Health(desk=lambda: desk.trouble), access_log=settings.log_level == "debug")
+        yield Cloud(app, desk, keyring, base.clock_state)
 
 
 def serve(
@@ -116,6 +146,9 @@ def serve(
         DirectoryInUse, SchemaTooNew, SealKeyError, StorageFull, StorageUnavailable: see `build`.
     """
     log_to_stderr(settings.log_level)
+    if settings.workers > 1:
+        _serve_with_workers(settings, announce)
+        return
     with build(settings) as cloud:
         spare_the_collector()
         serve_http(
@@ -127,8 +160,28 @@ def serve(
         )
 
 
+def _serve_with_workers(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve with several processes on one socket. What is wrong with the settings or the data is found before they start."""
+    tls_context(settings)
+    with _based(settings) as base:
+        clock_state = base.clock_state
+    memory = mmap(-1, settings.workers * PROCESS_BYTES)
+    listener = listen(settings)
+    url = url_of(settings, listener)
+
+    def work(place: int, worker: Worker) -> None:
+        with build(settings, Board(memory, place)) as cloud:
+            spare_the_collector()
+            serve_http(cloud.app, settings, lambda url: worker.serves(), running=worker.obeys, protocol=Door, listener=listener)
+
+    Crew(settings.workers, work, stops_within=settings.stop_within).run(
+        listener, lambda: _listening(settings, url, clock_state, announce)
+    )
+
+
 def _listening(settings: Settings, url: str, clock: ClockState, announce: Callable[[str], None]) -> None:
-    settings.url_path.write_text(url, encoding="ascii")
+    with suppress(OSError):  # where there is no data directory, `sell --env` has to be told the URL
+        settings.url_path.write_text(url, encoding="ascii")
     announce(start_line(settings, url, clock))
 
 
@@ -137,47 +190,55 @@ def start_line(settings: Settings, url: str, clock: ClockState) -> str:
     reach = "this machine only; --host 0.0.0.0 opens it to the network" if settings.is_local_only else "the network"
     if not settings.is_local_only and settings.tls_cert is None:
         reach += ", WITHOUT TLS: use --tls-cert and --tls-key, or a proxy that has it"
+    where = settings.data if settings.database is None else storage_of(settings).name
     suspect = (
         "" if clock is ClockState.OK else f" · {clock.value}: the clock is behind what was recorded, see `seatkeeper doctor`"
     )
-    return f"seatkeeper cloud: {url} · for {reach} · data {settings.data}{suspect}"
+    crew = f" · {settings.workers} workers" if settings.workers > 1 else ""
+    return f"seatkeeper cloud: {url} · for {reach} · data {where}{crew}{suspect}"
 
 
 def _make_directory(settings: Settings) -> None:
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
+        if settings.database is not None and settings.seal_key_file is not None:
+            return  # nothing has to lie in it
         raise StorageUnavailable(f"the data directory {settings.data} can't be made: {error.strerror or error}") from error
 
 
-def _seal_key(settings: Settings, store: SqliteStore) -> SealKey:
+def _seal_key(settings: Settings, storage: Storage, read: Callable[[Callable[[Catalogue], Kept]], Kept]) -> SealKey:
     """Read or make the sealing key, and see that it fits: better no server than one that finds out at the first request."""
-    with store.transaction() as tx:
-        catalogue = Catalogue(tx)
-        tenants = [catalogue.keys(tenant.tenant_id) for tenant in catalogue.tenants()]
-    path = settings.seal_key_path
-    if tenants and not path.exists():
-        raise SealKeyError(f"{path} is missing, and the keys in {settings.database_path} are sealed with it: put it back")
-    seal = SealKey.load_or_create(path)
-    for rows in tenants:
-        TenantKeys(rows, seal)
+    kept = read(lambda catalogue: [catalogue.keys(tenant.tenant_id) for tenant in catalogue.tenants()])
+    seal = key_at(settings.seal_key_path, storage.name, is_new=not kept)
+    if (error := unopened(seal, kept)) is not None:
+        raise SealKeyError(f"{settings.seal_key_path} with {storage.name}: {error}") from error
     return seal
 
 
 @contextmanager
-def _desk(settings: Settings, database_id: str, epoch: int, metrics: Metrics) -> Iterator[Desk | RemoteDesk]:
-    """Open the desk, in a process of its own where there is a second processor for it."""
+def _desk(settings: Settings, base: _Base, metrics: Metrics) -> Iterator[AnyDesk]:
+    """Open the desk, or several, each in a process of its own where there is a second processor for it."""
     order = Order(
-        database=str(settings.database_path),
+        database=base.storage.address,
+        prepare=settings.database_prepare,
         seal_key=str(settings.seal_key_path),
-        database_id=database_id,
-        epoch=epoch,
+        database_id=base.database_id,
+        epoch=base.epoch,
         batch_limit=settings.batch_limit,
         log_level=settings.log_level,
     )
     with ExitStack() as opened:
+        desks = [opened.enter_context(_one_desk(settings, order, metrics)) for _ in range(settings.desk_count)]
+        yield desks[0] if len(desks) == 1 else Desks(desks)
+
+
+@contextmanager
+def _one_desk(settings: Settings, order: Order, metrics: Metrics) -> Iterator[Desk | RemoteDesk]:
+    with ExitStack() as opened:
+        desk: Desk | RemoteDesk
         if settings.has_desk_process:
-            desk: Desk | RemoteDesk = RemoteDesk(order, max_waiting=settings.queue_limit, on_batch=metrics.batch)
+            desk = RemoteDesk(order, max_waiting=settings.queue_limit, on_batch=metrics.batch)
         else:
             registrar = opened.enter_context(deciding(order))
             desk = Desk(
@@ -200,7 +261,7 @@ def _readers(settings: Settings) -> Readers:
 class _Reports:
     """What is read beside the desk."""
 
-    reader: Reader
+    reader: Reads
     now: Callable[[], datetime]
 
     def entitlement(self, tenant_id: str, entitlement_id: str) -> ActivationEntitlement | None:

@@ -4,29 +4,35 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from threading import current_thread, main_thread
+from typing import Final
 
 import structlog
 from msgspec import Struct
 
 from seatkeeper_server.apps.chance import Chance
 from seatkeeper_server.apps.clock import SteadyClock
-from seatkeeper_server.apps.reading import Reader
+from seatkeeper_server.apps.storage import Storage, storage_at
 from seatkeeper_server.domain.timekeeping import BEAT
 from seatkeeper_server.keys import Keyring
-from seatkeeper_server.sealing import SealKey
+from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service.desk import MAX_BATCH, Registrar
 from seatkeeper_server.service.leasing import Leasing
-from seatkeeper_server.service.ports import PoolKey, Transaction
+from seatkeeper_server.service.ports import PoolKey, StorageUnavailable, Transaction
 from seatkeeper_server.service.timekeeping import Timekeeper
-from seatkeeper_server.store.sqlite import SqliteStore
+
+VERSION: Final = version("seatkeeper-server")  # of the code that runs, also after a newer one was installed over it
 
 log = structlog.get_logger("seatkeeper.desk")
 
 
 class Order(Struct, frozen=True):
-    """What a desk needs to know. `batch_limit` is how many calls one commit makes durable."""
+    """What a desk needs to know. `batch_limit` is how many calls one commit makes durable; `version` is the front's code's.
+
+    `database` is the address of a storage, in which a password may be: it travels over a socket and is not shown.
+    """
 
     database: str
     seal_key: str
@@ -35,6 +41,12 @@ class Order(Struct, frozen=True):
     batch_limit: int = MAX_BATCH
     beat: timedelta = BEAT
     log_level: str = "info"
+    version: str = VERSION
+    prepare: bool = True
+
+    def __repr__(self) -> str:
+        """Give what may be shown."""
+        return f"Order({storage_at(self.database).name})"
 
 
 class Sold:
@@ -49,24 +61,43 @@ class Sold:
 
 @contextmanager
 def deciding(order: Order) -> Iterator[Registrar]:
-    """Open what decides on a database that is up to date; closed at the end of the block.
+    """Open what decides on a database that is there and up to date; closed at the end of the block.
+
+    It makes nothing: a desk that is started again, hours after its server, must not put an empty database or a new key in the
+    place of one that has gone.
 
     Raises:
         SealKeyError: the sealing key is missing.
-        StorageFull, StorageUnavailable: the database can't be opened.
+        StorageFull, StorageUnavailable: the database can't be opened, or is not the one that was ordered.
     """
-    with closing(SqliteStore(Path(order.database))) as store, closing(Reader(Path(order.database))) as reader:
+    storage, seal_key = storage_at(order.database, prepare=order.prepare), Path(order.seal_key)
+    _see_that_it_is_there(order, storage, seal_key)
+    with closing(storage.store()) as store, closing(storage.reader()) as reader:
+        clock = SteadyClock()
+        if store.found(order.database_id, clock.now()) != (order.database_id, order.epoch):
+            raise StorageUnavailable(f"{storage.name} has been replaced by another database: start the server anew")
         keyring = Keyring(
             load=lambda tenant_id: reader.read(lambda catalogue: catalogue.keys(tenant_id)),
-            seal=SealKey.load_or_create(Path(order.seal_key)),
+            seal=SealKey.load_or_create(seal_key),
             database_id=order.database_id,
             epoch=order.epoch,
         )
-        timekeeper = Timekeeper(SteadyClock(), beat=order.beat, on_downtime=_log_downtime)
+        timekeeper = Timekeeper(clock, beat=order.beat, on_downtime=_log_downtime)
         with store.transaction() as tx:
             timekeeper.start(tx)
         chance = Chance()
         yield Registrar(store, Leasing(Sold(), keyring, chance), timekeeper, chance)
+
+
+def _see_that_it_is_there(order: Order, storage: Storage, seal_key: Path) -> None:
+    if order.version != VERSION:
+        raise StorageUnavailable(
+            f"version {VERSION} was installed over version {order.version}, which still serves: start the server anew"
+        )
+    if not storage.is_there():
+        raise StorageUnavailable(f"{storage.name} has gone: put it back, then start the server anew")
+    if not seal_key.exists():
+        raise SealKeyError(f"{seal_key} is missing, and the keys in {storage.name} are sealed with it: put it back")
 
 
 def spare_the_collector() -> None:

@@ -3,8 +3,8 @@
 A request is simple if it asks for one of our routes in so many words (no query, no escape), has a body of known length and at
 most 64 KiB, and comes alone. It is parsed by httptools, its handler begins in the same breath, and its answer is one write: no
 task is made and no timer set for it. Everything else is handed over (chunked bodies, `Expect`, upgrades, HTTP/1.0, HEAD,
-unknown paths, requests that come before the last one was answered, a server that is too full, what is no HTTP): uvicorn's
-protocol gets the connection with what has arrived of that request, and keeps it.
+unknown paths, routes whose bodies may be larger, requests that come before the last one was answered, a server that is too
+full, what is no HTTP): uvicorn's protocol gets the connection with what has arrived of that request, and keeps it.
 
 The bounds are those of `serving.BoundedHttp`: on heads and bodies, on how long a client is waited for, on connections. From a
 client that doesn't read nothing is read, so that at most one answer waits for it.
@@ -178,6 +178,7 @@ class Door(asyncio.Protocol):
         if (
             route is None
             or route.method == "HEAD"
+            or route.is_large
             or parser.get_http_version() != "1.1"
             or parser.should_upgrade()
             or (limit is not None and len(self._server.connections) >= limit)

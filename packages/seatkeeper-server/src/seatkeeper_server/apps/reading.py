@@ -1,7 +1,7 @@
-"""Reads the database beside the desk: one connection that can't write, one consistent snapshot a read, waiting for nobody.
+"""Reads the database beside the desk: one consistent snapshot a read, which can't write and waits for nobody.
 
-The desk owns the one connection that writes; whoever only wants to know something must not queue behind its commits. What is
-read here is for keys, reports and metrics. No seat is ever decided from it.
+Whoever only wants to know something must not queue behind the desk's commits. What is read here is for keys, reports and
+metrics. No seat is ever decided from it.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,34 @@ import apsw
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store import queries
 from seatkeeper_server.store.catalogue import Catalogue
+from seatkeeper_server.store.postgres import PostgresStore
 from seatkeeper_server.store.sqlite import BUSY_TIMEOUT, MILLISECOND, SQL_FILES, SqliteTransaction
 
 Result = TypeVar("Result")
 
 
+class SnapshotReader:
+    """Reads a PostgreSQL database, from any thread: each read is a transaction, REPEATABLE READ and READ ONLY."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+
+    def read(self, question: Callable[[Catalogue], Result]) -> Result:
+        """Have a question answered from one snapshot.
+
+        Raises:
+            StorageUnavailable: the database can't be read.
+        """
+        with self._store.snapshot() as tx:
+            return question(Catalogue(tx))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._store.close()
+
+
 class Reader:
-    """One reading connection, for one read at a time from any thread."""
+    """Reads a SQLite file: one connection, for one read at a time from any thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

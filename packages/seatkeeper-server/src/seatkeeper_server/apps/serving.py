@@ -73,21 +73,29 @@ def serve(
     *,
     running: Callable[[Server], None] = lambda server: None,
     protocol: type[asyncio.Protocol] | None = None,
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve until told to stop. `announce` is told the URL; `running` is handed what can stop it, for callers without signals.
+
+    A `listener` is a socket that listens already, shared with other processes; without one it is opened as the settings say.
 
     Raises:
         CannotServe: the address is taken or unknown, or a TLS file can't be used.
     """
     tls = tls_context(settings)
-    listener = listen(settings)
-    url = f"{settings.scheme}://{settings.url_host}:{listener.getsockname()[1]}"
+    listener = listener or listen(settings)
+    url = url_of(settings, listener)
     server = Server(_config(app, settings, tls, protocol or BoundedHttp), lambda: announce(url))
     running(server)
     try:
         server.run(sockets=[listener])
     finally:
         listener.close()
+
+
+def url_of(settings: Settings, listener: socket.socket) -> str:
+    """Give the URL at which a listening socket is reached."""
+    return f"{settings.scheme}://{settings.url_host}:{listener.getsockname()[1]}"
 
 
 def listen(settings: Settings) -> socket.socket:

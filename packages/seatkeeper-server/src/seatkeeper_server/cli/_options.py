@@ -13,7 +13,7 @@ Database = Annotated[
     str | None,
     Parameter(
         env_var="SEATKEEPER_DATABASE",
-        help="A PostgreSQL database in place of the data directory's, such as postgresql://seatkeeper@db.example/vendor.",
+        help="A PostgreSQL database, postgresql://USER@HOST/NAME; SQLite in the data directory unless named.",
         show_default=False,
     ),
 ]

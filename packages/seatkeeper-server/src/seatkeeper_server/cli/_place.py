@@ -1,34 +1,28 @@
-"""Opens the data directory for a verb: the database, the sealing key, the time. Verbs work beside a running server.
+"""Opens the data for a verb: the database, the sealing key, the time. Verbs work beside running servers.
 
 Whoever only asks reads a snapshot and holds nobody up; whoever changes something does it in a short transaction. `now` is the
 server's time while one serves, and stands still while none does (`timekeeping.clerk_now`), so that a verb never ends a lease
-that nobody could refresh. Data of an older schema is brought up to date by who has the directory to himself: beside an older
-server that still serves it a verb changes nothing.
+that nobody could refresh. Data of an older schema is brought up to date as far as that breaks no older server that serves it
+(`Storage.bring_up_to_date`).
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from seatkeeper.protocol import ids
-from seatkeeper_server.apps.reading import Reader
+from seatkeeper_server.apps.storage import AnyStore, OlderServer, Reads, Storage, storage_of
+from seatkeeper_server.apps.unsealing import key_at, unopened
 from seatkeeper_server.cli._failures import Unusable, wrong_values_told
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service.timekeeping import clerk_now
 from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.catalogue import Catalogue
-from seatkeeper_server.store.health import is_behind
-from seatkeeper_server.store.locking import DirectoryInUse, DirectoryLock
-from seatkeeper_server.store.sqlite import SqliteStore
 from seatkeeper_server.store.vault import KeyVault
-
-UPDATED_WITHIN = timedelta(seconds=3)  # how long a server that has just been started may take to bring its data up to date
-LOOK_EVERY = 0.05  # seconds
 
 Result = TypeVar("Result")
 
@@ -44,11 +38,12 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An opened data directory."""
+    """An opened database."""
 
     settings: Settings
-    store: SqliteStore
-    reader: Reader
+    storage: Storage
+    store: AnyStore
+    reader: Reads
 
     @contextmanager
     def transaction(self) -> Iterator[Desk]:
@@ -64,9 +59,15 @@ class Place:
         """Give the keys and codes of the database.
 
         Raises:
-            SealKeyError: the sealing key is missing, or isn't a key.
+            SealKeyError: the sealing key is missing, isn't a key, or opens nothing in this database.
         """
-        return KeyVault(desk.catalogue, self.seal_key(desk))
+        seal, tenants = self.seal_key(desk), desk.catalogue.tenants()
+        if tenants and all(unopened(seal, [desk.catalogue.keys(tenant.tenant_id)]) for tenant in tenants):
+            raise SealKeyError(
+                f"{self.settings.seal_key_path} does not open the keys in {self.storage.name}: every host that works with this"
+                " database needs the key file it was made with; name it with --data or SEATKEEPER_SEAL_KEY_FILE"
+            )
+        return KeyVault(desk.catalogue, seal)
 
     def seal_key(self, desk: Desk) -> SealKey:
         """Give the sealing key. It is made only while nothing has been sealed yet: a new one would open nothing.
@@ -74,10 +75,7 @@ class Place:
         Raises:
             SealKeyError: it is missing, or isn't a key.
         """
-        path = self.settings.seal_key_path
-        if desk.catalogue.tenants() and not path.exists():
-            raise SealKeyError(f"{path} is missing, and the keys in this database are sealed with it: put it back")
-        return SealKey.load_or_create(path)
+        return key_at(self.settings.seal_key_path, self.storage.name, is_new=not desk.catalogue.tenants())
 
 
 def _desk(catalogue: Catalogue) -> Desk:
@@ -86,54 +84,47 @@ def _desk(catalogue: Catalogue) -> Desk:
 
 
 @contextmanager
-def opened(data: Path | None, *, create: bool = False) -> Iterator[Place]:
-    """Open the data directory; `create` makes one that isn't there.
+def opened(data: Path | None, database: str | None = None, *, create: bool = False) -> Iterator[Place]:
+    """Open the data; `create` makes what isn't there.
 
     Raises:
+        Mistyped: the database's URL can't be read.
         Unusable: there is none, it can't be made, or an older server is serving it.
         SchemaTooNew: it was written by newer code.
     """
+    given = {"data": data, "database": database}
     with wrong_values_told():
-        settings = Settings() if data is None else Settings(data=data)
-    path = settings.database_path
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    storage = storage_of(settings)
     if create:
-        _make(settings.data)
-    elif not path.exists():
-        raise Unusable(
-            f"there is no Seatkeeper data in {settings.data}: name its directory with --data or SEATKEEPER_DATA,"
-            " or begin with `seatkeeper sell` or `seatkeeper cloud`"
-        )
-    store, reader = SqliteStore(path), Reader(path)
-    try:
+        _make(settings)
+    elif not storage.is_there():
+        raise Unusable(_nothing_there(settings, storage))
+    with closing(storage.store()) as store, closing(storage.reader()) as reader:
         now = datetime.now(UTC)
-        _bring_up_to_date(settings, store, now)
+        try:
+            storage.bring_up_to_date(store, now)
+        except OlderServer as error:
+            raise Unusable(str(error)) from error
         if create:
             store.found(ids.make_id(ids.DATABASE, os.urandom(ids.RANDOM_BYTES)), now)
-        yield Place(settings, store, reader)
-    finally:
-        reader.close()
-        store.close()
+        yield Place(settings, storage, store, reader)
 
 
-def _bring_up_to_date(settings: Settings, store: SqliteStore, now: datetime) -> None:
-    """Apply the steps that the schema lacks. Who has the directory meanwhile is a server that does so too, or an older one."""
-    deadline = time.monotonic() + UPDATED_WITHIN.total_seconds()
-    while is_behind(store):
-        try:
-            with DirectoryLock(settings.data):
-                store.migrate(now)
-        except DirectoryInUse as error:
-            if time.monotonic() >= deadline:
-                raise Unusable(
-                    f"the data in {settings.data} is older than this Seatkeeper, and an older server is serving it: stop that"
-                    " server and start it with this version, which brings the data up to date"
-                ) from error
-            time.sleep(LOOK_EVERY)
-    store.migrate(now)  # a new database gets its tables; one of newer code is refused
+def _nothing_there(settings: Settings, storage: Storage) -> str:
+    begin = "or begin with `seatkeeper sell` or `seatkeeper cloud`"
+    if settings.database is not None:
+        return (
+            f"there is no Seatkeeper data in {storage.name}: name its database with --database or SEATKEEPER_DATABASE, {begin}"
+        )
+    return f"there is no Seatkeeper data in {settings.data}: name its directory with --data or SEATKEEPER_DATA, {begin}"
 
 
-def _make(directory: Path) -> None:
+def _make(settings: Settings) -> None:
+    """Make the data directory. Beside a PostgreSQL database it is only for the sealing key, which makes it if need be."""
+    if settings.database is not None:
+        return
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Unusable(f"the data directory {directory} can't be made: {error.strerror or error}") from error
+        raise Unusable(f"the data directory {settings.data} can't be made: {error.strerror or error}") from error

@@ -28,8 +28,8 @@ def backup(
     json: Json = False,
 ) -> int:
     """Write everything into one file, as of one moment, beside a running server, and check it; 1 if it doesn't verify."""
-    settings = settings_of(data)
-    with source(settings, database) as there:
+    settings = settings_of(data, database)
+    with source(settings) as there:
         made = backing_up.back_up(
             there,
             file,

@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
-from seatkeeper_server.cli._options import Data, Json, Sold
+from seatkeeper_server.cli._options import Data, Database, Json, Sold
 from seatkeeper_server.cli._output import counted, day, json_moment, number, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.catalogue import read_end
@@ -26,12 +26,13 @@ def change(
         Parameter(help="Shrink below what is taken, or end it while it is in use: holders lose their seat at a next refresh."),
     ] = False,
     data: Data = None,
+    database: Database = None,
     json: Json = False,
 ) -> None:
     """Change how many seats were bought, or until when; what it was before is written down too."""
     with wrong_values_told():
         wanted = Change(seats=seats, moves_end=until is not None, until=read_end(until) if until else None, force=force)
-    with opened(data) as place, place.transaction() as desk:
+    with opened(data, database) as place, place.transaction() as desk:
         changed = selling.change(desk.catalogue, entitlement, wanted, desk.now)
     if json:
         print_json(_as_data(changed))

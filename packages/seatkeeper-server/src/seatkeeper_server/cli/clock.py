@@ -10,21 +10,21 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import DONE, REFUSED
-from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import print_json, say
 from seatkeeper_server.cli._place import Place, opened
 from seatkeeper_server.service.timekeeping import set_clock_back
-from seatkeeper_server.store.locking import DirectoryLock
 
 
 def clock(
     *,
     set_back: Annotated[bool, Parameter(help="Set the recorded time to this machine's; every lease moves with it.")] = False,
     data: Data = None,
+    database: Database = None,
     json: Json = False,
 ) -> int:
     """Compare the recorded time with this machine's clock; 1 if the clock is behind. The server must be stopped to set it."""
-    with opened(data) as place:
+    with opened(data, database) as place:
         behind = _set_back(place) if set_back else _behind(place)
     if json:
         print_json({"behindSeconds": behind.total_seconds(), "setBack": set_back})
@@ -40,10 +40,10 @@ def clock(
 
 def _behind(place: Place) -> timedelta:
     with place.store.transaction() as tx:
-        alive = tx.alive()
-    return timedelta(0) if alive is None else max(timedelta(0), alive.at - datetime.now(UTC))
+        alive, now = tx.alive(), tx.clock() or datetime.now(UTC)
+    return timedelta(0) if alive is None else max(timedelta(0), alive.at - now)
 
 
 def _set_back(place: Place) -> timedelta:
-    with DirectoryLock(place.settings.data), place.store.transaction() as tx:
+    with place.storage.claimed(), place.store.transaction() as tx:
         return set_clock_back(tx, datetime.now(UTC))

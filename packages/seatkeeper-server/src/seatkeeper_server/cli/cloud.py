@@ -6,17 +6,24 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
-from seatkeeper_server.cli._options import Data
+from seatkeeper_server.cli._options import Data, Database
 
 
 def cloud(
     *,
     data: Data = None,
+    database: Database = None,
     host: Annotated[
         str | None, Parameter(env_var="SEATKEEPER_HOST", help="The address to listen on; only this machine unless given.")
     ] = None,
     port: Annotated[
         int | None, Parameter(env_var="SEATKEEPER_PORT", help="The TCP port; 6500 unless given, 0 takes a free one.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        Parameter(
+            env_var="SEATKEEPER_WORKERS", help="How many processes answer requests; 1 unless given, more need PostgreSQL."
+        ),
     ] = None,
     tls_cert: Annotated[
         Path | None, Parameter(env_var="SEATKEEPER_TLS_CERT", help="The server's certificate chain, PEM.")
@@ -33,6 +40,8 @@ def cloud(
 
     options = {
         "data": data,
+        "database": database,
+        "workers": workers,
         "host": host,
         "port": port,
         "tls_cert": tls_cert,

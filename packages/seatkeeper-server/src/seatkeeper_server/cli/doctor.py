@@ -1,44 +1,28 @@
 """`seatkeeper doctor`: what may be wrong on the server's side, and what to do about it. It mends nothing."""
 
-import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from seatkeeper_server.apps.examining import FAILED, OK, WARNING, Finding
+from seatkeeper_server.apps.unsealing import unopened
 from seatkeeper_server.cli._failures import DONE, REFUSED
-from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import clock, day, print_json, print_table, say
 from seatkeeper_server.cli._place import Desk, Place, opened
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
-from seatkeeper_server.keys import CURRENT, SIGNING, TenantKeys
+from seatkeeper_server.keys import CURRENT, SIGNING
 from seatkeeper_server.sealing import SealKeyError
 from seatkeeper_server.service.catalogue import Tenant
-from seatkeeper_server.store.health import examine
-from seatkeeper_server.store.locking import is_served
 
-OK, WARNING, FAILED = "ok", "warning", "failed"
-
-LITTLE_SPACE = 1 << 30  # bytes; below, a warning
-NO_SPACE = 64 << 20
 SOON = timedelta(days=30)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at, how it stands, what was seen, and what to do if it isn't well."""
-
-    subject: str
-    state: str
-    seen: str
-    todo: str = ""
-
-
-def doctor(*, data: Data = None, json: Json = False) -> int:
+def doctor(*, data: Data = None, database: Database = None, json: Json = False) -> int:
     """Examine the data directory, the sealing key, the database, the clock, the disk and the keys; 1 if anything failed."""
-    with opened(data) as place:
+    with opened(data, database) as place:
         found = list(_examined(place))
     if json:
         print_json([{"subject": one.subject, "state": one.state, "seen": one.seen, "todo": one.todo} for one in found])
@@ -52,12 +36,12 @@ def doctor(*, data: Data = None, json: Json = False) -> int:
 
 def _examined(place: Place) -> Iterator[Finding]:
     settings = place.settings
-    yield _private(settings.data, "data directory", 0o077)
+    if settings.data.exists():  # nothing need lie in it beside a PostgreSQL database
+        yield _private(settings.data, "data directory", 0o077)
     yield place.read(lambda desk: _seal_key(place, desk))
-    yield from _database(settings.database_path)
-    yield place.read(lambda desk: _server(desk, is_served(settings.data)))
+    yield from place.storage.examined()
+    yield place.read(lambda desk: _server(desk, place.storage.is_served()))
     yield place.read(_clock)
-    yield _space(settings.data)
     yield from place.read(lambda desk: list(_keys(place, desk)))
 
 
@@ -72,53 +56,27 @@ def _private(path: Path, subject: str, forbidden: int) -> Finding:
     return Finding(subject, OK, f"{path} ({mode:04o})")
 
 
-def _space(directory: Path) -> Finding:
-    free = shutil.disk_usage(directory).free
-    seen = f"{free / (1 << 30):.1f} GiB free"
-    if free < NO_SPACE:
-        return Finding("disk", FAILED, seen, "make room: a full disk refuses every seat (storage.full)")
-    if free < LITTLE_SPACE:
-        return Finding("disk", WARNING, seen, "make room before it is full")
-    return Finding("disk", OK, seen)
-
-
-# --- database ------------------------------------------------------------------------------------------------------
-
-
-def _database(path: Path) -> Iterator[Finding]:
-    health = examine(path)
-    yield Finding("schema", OK, f"{health.schema} of {health.schema_known}")
-    if health.damage:
-        yield Finding("integrity", FAILED, "; ".join(health.damage[:3]), "stop the server and restore the newest backup")
-    else:
-        yield Finding("integrity", OK, "every page and index is sound")
-    durable = f"journal {health.journal_mode}, synchronous {health.synchronous}"
-    if health.is_durable:
-        yield Finding("durability", OK, durable)
-    else:
-        yield Finding("durability", FAILED, durable, "WAL needs a local disk: move the data off the network file system")
-
-
 # --- time ----------------------------------------------------------------------------------------------------------
 
 
-def _server(desk: Desk, is_served: bool) -> Finding:
-    """A server that was killed leaves a beat of a moment ago, but the system has let go of its lock."""
-    alive = desk.catalogue.tx.alive()
-    if not is_served:
+def _server(desk: Desk, is_served: bool | None) -> Finding:
+    """A server that was killed leaves a beat of a moment ago, but where there is a lock the system has let go of it."""
+    alive, today = desk.catalogue.tx.alive(), desk.catalogue.tx.clock() or desk.today
+    beats = alive is not None and today + alive.offset - alive.at <= margin_for(BEAT)
+    if not (beats if is_served is None else is_served):
         since = "never served yet" if alive is None else f"not serving since {clock(alive.at)}; leases stand still"
         return Finding("server", WARNING, since, "start it: seatkeeper cloud")
     if alive is None:
         return Finding("server", WARNING, "starting, or stuck before its first beat", "if it stays so, look into its log")
-    if desk.today + alive.offset - alive.at <= margin_for(BEAT):
+    if beats:
         return Finding("server", OK, f"serving, last beat {clock(alive.at)}")
     seen = f"running, but without a beat since {clock(alive.at)}"
     return Finding("server", FAILED, seen, "look into its log: is the disk full or slow? Then restart it")
 
 
 def _clock(desk: Desk) -> Finding:
-    alive = desk.catalogue.tx.alive()
-    behind = alive.at - desk.today if alive is not None else timedelta(0)
+    alive, today = desk.catalogue.tx.alive(), desk.catalogue.tx.clock() or desk.today
+    behind = alive.at - today if alive is not None else timedelta(0)
     if behind > margin_for(BEAT) or (alive is not None and alive.offset):
         seen = f"clock-suspect: {behind.total_seconds():.0f} s behind what was recorded"
         todo = "set this machine's clock (is it kept by NTP?); if what was recorded is wrong: seatkeeper clock"
@@ -144,10 +102,10 @@ def _seal_key(place: Place, desk: Desk) -> Finding:
 def _opens(place: Place, desk: Desk, tenant: Tenant) -> str | None:
     """Open a tenant's keys as a server would; what went wrong, or None."""
     try:
-        TenantKeys(desk.catalogue.keys(tenant.tenant_id), place.seal_key(desk))
+        wrong = unopened(place.seal_key(desk), [desk.catalogue.keys(tenant.tenant_id)])
     except SealKeyError as error:
         return str(error)
-    return None
+    return None if wrong is None else str(wrong)
 
 
 def _keys(place: Place, desk: Desk) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
-from seatkeeper_server.cli._options import Data, Json, typed
+from seatkeeper_server.cli._options import Data, Database, Json, typed
 from seatkeeper_server.cli._output import clock, json_moment, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.intervals import read_interval
@@ -23,13 +23,14 @@ def free(
         bool, Parameter(help="Give the place away at once, although its program goes on until its lease ends: you over-use.")
     ] = False,
     data: Data = None,
+    database: Database = None,
     json: Json = False,
 ) -> None:
     """Take a seat back from its holder. Without --now the place counts until its lease has ended."""
     with wrong_values_told():
         block_for = read_interval(block) if block is not None else None
         wanted = Freeing(holder=holder, at_once=now, block=block_for, unblock=unblock)
-    with opened(data) as place, place.transaction() as desk:
+    with opened(data, database) as place, place.transaction() as desk:
         freed = administering.free(desk.catalogue, wanted, desk.now)
     if json:
         print_json(_as_data(freed))

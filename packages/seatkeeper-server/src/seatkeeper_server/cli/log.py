@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
-from seatkeeper_server.cli._options import Data, Json, typed
+from seatkeeper_server.cli._options import Data, Database, Json, typed
 from seatkeeper_server.cli._output import clock, json_moment, print_json, say
 from seatkeeper_server.cli._place import Place, opened
 from seatkeeper_server.cli._words import name_of, sentence
@@ -30,6 +30,7 @@ def log(
     follow: Annotated[bool, Parameter(help="Go on and show what happens, until Ctrl-C.")] = False,
     limit: Annotated[int, Parameter(help="At most this many, the newest.")] = 1000,
     data: Data = None,
+    database: Database = None,
     json: Json = False,
 ) -> None:
     """Show what happened: seats taken and given back, refusals, sales, changes, codes read. With --json a document a line."""
@@ -37,7 +38,7 @@ def log(
         reach = read_interval(since)
         if not 1 <= limit <= 1_000_000:
             raise ValueError("limit: 1 to 1000000")
-    with opened(data) as place:
+    with opened(data, database) as place:
         wanted = LogFilter(
             since=place.read(lambda desk: min(desk.now, desk.today)) - reach,
             customer=customer,

@@ -1,15 +1,15 @@
 """`seatkeeper ls`: what was sold, a line each."""
 
-from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import day, json_moment, number, print_json, print_table, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.service import reporting
 from seatkeeper_server.service.reporting import Overview
 
 
-def ls(*, data: Data = None, json: Json = False) -> None:
+def ls(*, data: Data = None, database: Database = None, json: Json = False) -> None:
     """List what was sold: to whom, how many seats, how many are taken, how it stands, until when."""
-    with opened(data) as place:
+    with opened(data, database) as place:
         found = place.read(lambda desk: reporting.overviews(desk.catalogue, desk.now, desk.today))
     if json:
         print_json([as_data(one) for one in found])

@@ -11,7 +11,7 @@ from seatkeeper_server.cli import verify
 from seatkeeper_server.cli._failures import DONE, REFUSED
 from seatkeeper_server.cli._options import Data, Json, typed
 from seatkeeper_server.cli._output import counted, print_json, say
-from seatkeeper_server.cli._whole import connected, settings_of, there_is_data
+from seatkeeper_server.cli._whole import check_place, connected, settings_of, there_is_data
 from seatkeeper_server.settings import Settings
 
 
@@ -30,6 +30,7 @@ def migrate(
     All of it is moved and found to be the same, or nothing. Afterwards the directory says where it went, and nobody serves it.
     """
     settings = settings_of(data)
+    check_place(to)
     there_is_data(settings)
     with connected(to) as target:
         if check_only:
@@ -55,7 +56,8 @@ def _as_lines(done: Moved, settings: Settings, check_only: bool) -> list[str]:
 
 def _what_next(settings: Settings) -> list[str]:
     return [
-        f"The sealing key was not moved: give the server {settings.seal_key_path} with SEATKEEPER_SEAL_KEY_FILE.",
+        "Start the servers with that --database (SEATKEEPER_DATABASE). The sealing key was not moved: name"
+        f" {settings.seal_key_path} with SEATKEEPER_SEAL_KEY_FILE, or keep the same --data.",
         f"Nobody serves {settings.data} any more; moved.json in it says why.",
     ]
 

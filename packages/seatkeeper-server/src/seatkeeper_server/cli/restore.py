@@ -29,8 +29,8 @@ def restore(
 
     Nothing is written over, and nothing is half restored.
     """
-    settings = settings_of(data)
-    with target(settings, database) as (there, name):
+    settings = settings_of(data, database)
+    with target(settings) as (there, name):
         done = restoring.restore(file, there, seal_key=settings.seal_key_path, now=datetime.now(UTC), force=force)
     if json:
         print_json(_as_data(done, settings.seal_key_path))

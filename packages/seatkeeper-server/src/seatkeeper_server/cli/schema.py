@@ -5,16 +5,17 @@ says that no older code is left: here.
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from seatkeeper_server.cli._failures import DONE
+from seatkeeper_server.apps.storage import storage_of
+from seatkeeper_server.cli._failures import DONE, Unusable
 from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import print_json, print_table, say
-from seatkeeper_server.cli._whole import settings_of, to_be_finished
-from seatkeeper_server.store import migrations
+from seatkeeper_server.cli._whole import settings_of
 from seatkeeper_server.store.migrations import Phase, Step
 
 
@@ -28,12 +29,15 @@ def schema(
     json: Json = False,
 ) -> int:
     """Show the steps of the schema. To --finish an upgrade takes away what only older code needed; stop a server on SQLite."""
-    with to_be_finished(settings_of(data), database, finish=finish) as (store, kind):
+    storage = storage_of(settings_of(data, database))
+    if not storage.is_there():
+        raise Unusable(f"there is no Seatkeeper data in {storage.name}")
+    with closing(storage.store()) as store:
         if finish:
-            store.finish_migration(datetime.now(UTC))
-        done = store.steps()
-    known = migrations.steps(kind)
-    waiting = [known[number] for number in sorted(known.keys() - done.keys())]
+            with storage.claimed():
+                store.migrate(datetime.now(UTC))
+                store.finish_migration(datetime.now(UTC))
+        done, waiting = store.steps(), store.waiting()
     if json:
         print_json(
             {

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import (
     NOTHING,
     amounts,
@@ -33,10 +33,11 @@ def seats(
     /,
     *,
     data: Data = None,
+    database: Database = None,
     json: Json = False,
 ) -> None:
     """Show for each entitlement how many seats are bought, held, lent and free, and who holds them until when."""
-    with opened(data) as place:
+    with opened(data, database) as place:
         found = place.read(lambda desk: _occupations(desk, entitlement))
     if json:
         print_json([_as_data(one) for one in found])

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import Mistyped, wrong_values_told
-from seatkeeper_server.cli._options import Data, Json, typed
+from seatkeeper_server.cli._options import Data, Database, Json, typed
 from seatkeeper_server.cli._output import day, in_overdraft, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.catalogue import (
@@ -61,6 +61,7 @@ def sell(
         bool, Parameter(help="Sell it although this customer has this product, or another one has nearly this name.")
     ] = False,
     data: Data = None,
+    database: Database = None,
     json: Json = False,
     env: Annotated[bool, Parameter(help="Print lines to paste into a shell.")] = False,
 ) -> None:
@@ -79,7 +80,7 @@ def sell(
             nonce=NoncePolicy(nonce),
         )
         sale = Sale(customer=customer, product=product, terms=terms, tenant=tenant, contact=contact, another=another)
-    with opened(data, create=True) as place, place.transaction() as desk:
+    with opened(data, database, create=True) as place, place.transaction() as desk:
         vault = place.vault(desk)
         sold = selling.sell(desk.catalogue, vault, sale, now=desk.now, starts_at=max(desk.now, desk.today), random=os.urandom)
     if json:

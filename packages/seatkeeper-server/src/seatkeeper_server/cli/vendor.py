@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
-from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import NOTHING, counted, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.catalogue import checked_contact
@@ -21,12 +21,13 @@ def vendor(
         str | None, Parameter(help='Whom refused users of this vendor should ask from now on; "" for nobody.')
     ] = None,
     data: Data = None,
+    database: Database = None,
     json: Json = False,
 ) -> None:
     """Show a vendor: his id, public key and contact; or change the contact, for all his customers."""
     with wrong_values_told():
         wanted = None if contact is None else checked_contact(contact)
-    with opened(data) as place:
+    with opened(data, database) as place:
         if contact is not None:
             with place.transaction() as desk:
                 vendors.change_contact(desk.catalogue, name, wanted, desk.now)

@@ -1,16 +1,16 @@
 """`seatkeeper verify`: whether facts, counters and seats say the same."""
 
 from seatkeeper_server.cli._failures import DONE, REFUSED
-from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import counted, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.service import verifying
 from seatkeeper_server.service.verifying import Break, Verified
 
 
-def verify(*, data: Data = None, json: Json = False) -> int:
+def verify(*, data: Data = None, database: Database = None, json: Json = False) -> int:
     """Walk every chain of facts, add the facts up, and compare with the counters and the seats; 1 if anything is off."""
-    with opened(data) as place:
+    with opened(data, database) as place:
         found = verifying.verify(place.reader.read)
     if json:
         print_json(as_data(found))

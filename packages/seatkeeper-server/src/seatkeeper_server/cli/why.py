@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from seatkeeper_server.cli._options import Data, Json
+from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import clock, counted, json_moment, number, print_json, say
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.cli._words import name_of
@@ -28,10 +28,11 @@ def why(
     /,
     *,
     data: Data = None,
+    database: Database = None,
     json: Json = False,
 ) -> None:
     """Explain a refusal by its id: when, who, by which rule, how full it was, who was there, whom he could ask."""
-    with opened(data) as place:
+    with opened(data, database) as place:
         found = place.read(lambda desk: explaining.explain(desk.catalogue, denial))
     if json:
         print_json(_as_data(found))

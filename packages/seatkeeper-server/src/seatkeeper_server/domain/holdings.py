@@ -60,8 +60,11 @@ class Holding(Struct, array_like=True, frozen=True, kw_only=True):
     floored: bool = False  # downtime already gave it one refresh interval since its last refresh
 
     def __post_init__(self) -> None:
-        if self.generation < 1 or min(self.rights.values(), default=0) < 0:
-            raise ValueError("a holding has a generation from 1 on and no negative amounts")
+        if self.generation < 1:
+            raise ValueError("a holding has a generation from 1 on")
+        for amount in self.rights.values():
+            if amount < 0:
+                raise ValueError("a holding has no negative amounts")
         if self.free_at is not None and not self.occupies:
             raise ValueError("a place that doesn't count can't come back")
 

@@ -13,14 +13,31 @@ from typing import Final
 
 import structlog
 
-from seatkeeper_server.http import licensing
+from seatkeeper.protocol.documents import MAX_BODY_BYTES, MAX_LIST_BYTES
+from seatkeeper_server.http import licensing, lists
 from seatkeeper_server.http.handling import Handling
 from seatkeeper_server.http.health import Health
 from seatkeeper_server.http.licensing import Front, Handler
-from seatkeeper_server.http.messages import Answer, Disconnected, Receive, Request, Scope, Send, read_body, request_of
+from seatkeeper_server.http.messages import (
+    CLOSE,
+    Answer,
+    Disconnected,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    read_body,
+    request_of,
+)
 from seatkeeper_server.http.metrics import Metrics
 from seatkeeper_server.http.problems import answer_to, problem_answer
+from seatkeeper_server.service.desk import Overloaded
 from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
+
+LARGE_BODIES: Final = {"/api/v1/activations/refresh": MAX_LIST_BYTES}  # by path; all others have at most 64 KiB
+MOST_LARGE: Final = 32  # requests at once of those that may be large, from their first byte to their answer's last
+TURN_WITHIN: Final = 5.0  # seconds until such a request may be read; then its client is better told to come back
+PART: Final = 256 * 1024  # bytes of a large answer sent at once: what a client doesn't take is not all written for it
 
 NO_ROUTE: Final = "other"  # the metrics' label for what is not ours: a label per path asked for would have no bound
 
@@ -40,6 +57,12 @@ class Route:
     handler: Handler
     name: str
     takes_body: bool
+    body_limit: int = MAX_BODY_BYTES
+
+    @property
+    def is_large(self) -> bool:
+        """Whether request and answer may be so large that only so many of them may be under way at once."""
+        return self.body_limit > MAX_BODY_BYTES
 
 
 Reply = Callable[[Answer], None]
@@ -50,13 +73,16 @@ class Application:
 
     def __init__(self, routes: Routes, *, metrics: Metrics, health: Health, access_log: bool = False) -> None:
         self.routes: Final[Mapping[tuple[str, str], Route]] = {
-            (method, path): Route(method, path, handler, f"{method} {path}", method not in _BODILESS)
+            (method, path): Route(
+                method, path, handler, f"{method} {path}", method not in _BODILESS, LARGE_BODIES.get(path, MAX_BODY_BYTES)
+            )
             for path, handlers in routes.items()
             for method, handler in handlers.items()
         }
         self._metrics = metrics
         self._health = health
         self._access_log = access_log
+        self._large = asyncio.Semaphore(MOST_LARGE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI 3)."""
@@ -64,11 +90,31 @@ class Application:
             raise NotImplementedError(f"only HTTP is served here, not {scope['type']}")
         started, request = perf_counter(), request_of(scope)
         route = self.routes.get((request.method, request.path)) or self._no_route(request)
+        if not route.is_large:
+            await self._serve(route, request, started, receive, send)
+        elif await self._gets_a_turn():
+            try:
+                await self._serve(route, request, started, receive, send)
+            finally:
+                self._large.release()
+        else:
+            answer = self.end(route, request, started, Overloaded())
+            answer.headers.append(CLOSE)  # its body was not read
+            await _send(answer, send)
+
+    async def _gets_a_turn(self) -> bool:
+        try:
+            async with asyncio.timeout(TURN_WITHIN):
+                return await self._large.acquire()
+        except TimeoutError:
+            return False
+
+    async def _serve(self, route: Route, request: Request, started: float, receive: Receive, send: Send) -> None:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         reply = partial(_settle, answer)
         try:
             if route.takes_body:
-                request.body = await read_body(request, receive)
+                request.body = await read_body(request, receive, route.body_limit)
         except Disconnected:
             return
         except Exception as error:
@@ -131,6 +177,7 @@ def application(front: Front, health: Health, *, access_log: bool = False) -> Ap
     ready = {"GET": health.ready, "HEAD": health.ready}
     routes: Routes = {
         **licensing.routes(front),
+        "/api/v1/activations/refresh": {"POST": lambda request: lists.refresh_all(front, request)},
         "/livez": {"GET": health.live, "HEAD": health.live},
         "/readyz": ready,
         "/health/ready": ready,
@@ -151,7 +198,11 @@ def _no_such_route(methods: Sequence[str]) -> Answer:
 async def _send(answer: Answer, send: Send) -> None:
     headers = answer.headers if answer.status == 204 else [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    body, sent = answer.body, 0
+    while len(body) - sent > PART:
+        await send({"type": "http.response.body", "body": body[sent : sent + PART], "more_body": True})
+        sent += PART
+    await send({"type": "http.response.body", "body": body[sent:]})
 
 
 def _log_access(request: Request, answer: Answer, seconds: float) -> None:

@@ -1,8 +1,8 @@
 """Takes a handler to its answer by hand, without a task and, where it asks the desk, without a future.
 
-A handler is an ordinary coroutine. It may await `decided`, which asks the desk, and futures (so `asyncio.to_thread` too). What
-needs to know the task it runs in, such as `asyncio.timeout`, is not for handlers: there is none. One way of running them
-serves every road to them, so that there is nothing to keep alike.
+A handler is an ordinary coroutine. It may await `decided` and `all_decided`, which ask the desk, and futures (so
+`asyncio.to_thread` too). What needs to know the task it runs in, such as `asyncio.timeout`, is not for handlers: there is none.
+One way of running them serves every road to them, so that there is nothing to keep alike.
 
 >>> async def handler(desk, call):
 ...     return await decided(desk, call)
@@ -17,7 +17,8 @@ A CALL
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from functools import partial
 from types import coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -26,7 +27,7 @@ from seatkeeper_server.service.calls import Call, Outcome
 Result = TypeVar("Result")
 
 OnResult = Callable[[Outcome | Exception], None]
-Wanted = tuple[Callable[[Call, OnResult], None], Call] | asyncio.Future[Any]
+Wanted = tuple[Callable[[Any, Callable[[Any], None]], None], Any] | asyncio.Future[Any]  # of whom it waits for, who knows
 Handled = Coroutine[Wanted, Any, Result]
 
 
@@ -51,6 +52,48 @@ def decided(desk: Decides, call: Call) -> Generator[Wanted, Outcome, Outcome]:
         StorageUnavailable: nothing was acknowledged.
     """
     return (yield desk.submit, call)
+
+
+@coroutine
+def all_decided(
+    desk: Decides, calls: Sequence[Call]
+) -> Generator[Wanted, list[Outcome | Exception], list[Outcome | Exception]]:
+    """Have the desk decide many calls, in their order; the outcomes, or why there is none, in the same order.
+
+    Raises:
+        Overloaded, Closed, StorageUnavailable: not even the first was taken; nothing was done.
+    """
+    if not calls:
+        return []
+    return (yield partial(_submit_all, desk), calls)
+
+
+def _submit_all(desk: Decides, calls: Sequence[Call], on_all: Callable[[list[Outcome | Exception]], None]) -> None:
+    gathering = _Gathering(len(calls), on_all)
+    desk.submit(calls[0], partial(gathering.tell, 0))
+    for index, call in enumerate(calls[1:], 1):
+        try:
+            desk.submit(call, partial(gathering.tell, index))
+        except Exception as error:
+            gathering.tell(index, error)
+
+
+class _Gathering:
+    """The results of many calls, until the last of them is there."""
+
+    __slots__ = ("_missing", "_on_all", "_results")
+
+    def __init__(self, count: int, on_all: Callable[[list[Any]], None]) -> None:
+        self._results: list[Any] = [None] * count
+        self._missing = count
+        self._on_all = on_all
+
+    def tell(self, index: int, result: Outcome | Exception) -> None:
+        """Take one in."""
+        self._results[index] = result
+        self._missing -= 1
+        if not self._missing:
+            self._on_all(self._results)
 
 
 class Handling(Generic[Result]):
@@ -78,8 +121,8 @@ class Handling(Generic[Result]):
                 return
             try:
                 if isinstance(wanted, tuple):
-                    submit, call = wanted
-                    submit(call, self.go_on)
+                    start, argument = wanted
+                    start(argument, self.go_on)
                 else:
                     wanted.add_done_callback(self._go_on_after)
             except Exception as error:

@@ -1,8 +1,9 @@
 """Whether the server lives and whether it is of use: /livez, /readyz, and /health/ready, which is /readyz by another name.
 
 Alive means that this process answers; to start it anew helps only if it doesn't. Ready means that a request would be served:
-the database has not failed in the last seconds. It becomes ready again by time alone, since a load balancer that has turned
-away sends nothing that could succeed. A server that stops need not say so: its door is closed.
+what decides is there, and the database has not failed in the last seconds. After a failure it becomes ready again by time
+alone, since a load balancer that has turned away sends nothing that could succeed. A server that stops need not say so: its
+door is closed.
 """
 
 from collections.abc import Callable
@@ -16,10 +17,11 @@ TROUBLE_LASTS: Final = 5.0  # seconds after the last failure of the database
 
 
 class Health:
-    """What the server knows of its own state."""
+    """What the server knows of its own state; `desk` says why a call would not be decided now."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic, *, desk: Callable[[], str | None] = lambda: None) -> None:
         self._clock = clock
+        self._desk = desk
         self._failed_at: float | None = None
 
     def storage_failed(self) -> None:
@@ -31,7 +33,7 @@ class Health:
         """Why a request would not be served; None if it would."""
         if self._failed_at is not None and self._clock() - self._failed_at < TROUBLE_LASTS:
             return "The database has just failed."
-        return None
+        return self._desk()
 
     async def live(self, request: Request) -> Answer:
         """GET /livez."""

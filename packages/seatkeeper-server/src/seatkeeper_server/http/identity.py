@@ -98,15 +98,36 @@ async def holder_of(request: Request, tenants: Tenants) -> tuple[TenantKeys, Tok
         ProblemError: `token.invalid`.
         Overloaded, StorageUnavailable: the tenant can't be looked up now.
     """
-    tenant_id, token = request.tenant_id, bearer_of(request)
-    if tenant_id is not None and token is not None:
-        keys = tenants.at_hand(tenant_id)
-        if keys is None and is_tenant_id(tenant_id):
-            keys = await tenants.keys(tenant_id)
-        claims = keys.read_token(token) if keys is not None else None
-        if keys is not None and claims is not None:
-            return keys, claims
-    raise ProblemError("token.invalid")
+    token = bearer_of(request)
+    keys = None if token is None else await keys_of(request, tenants)
+    if keys is None or token is None:
+        raise ProblemError("token.invalid")
+    return keys, token_of(token, keys)
+
+
+def token_of(text: str, keys: TenantKeys) -> TokenClaims:
+    """Give what an access token of this tenant proves.
+
+    Raises:
+        ProblemError: `token.invalid`.
+    """
+    claims = keys.read_token(text) if len(text) <= MAX_TOKEN else None
+    if claims is None:
+        raise ProblemError("token.invalid")
+    return claims
+
+
+async def keys_of(request: Request, tenants: Tenants) -> TenantKeys | None:
+    """Give the keys of the tenant that a request names; None if it names none that there is.
+
+    Raises:
+        Overloaded, StorageUnavailable: the tenant can't be looked up now.
+    """
+    tenant_id = request.tenant_id
+    if tenant_id is None:
+        return None
+    keys = tenants.at_hand(tenant_id)
+    return await tenants.keys(tenant_id) if keys is None and is_tenant_id(tenant_id) else keys
 
 
 def earlier_life(request: Request, keys: TenantKeys | None) -> TokenClaims | None:

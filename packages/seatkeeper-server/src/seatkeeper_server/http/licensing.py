@@ -258,18 +258,7 @@ async def refresh(front: Front, request: Request) -> Answer:
     """PATCH /api/v1/activation/refresh: keep the seat."""
     keys, token = await holder_of(request, front.tenants)
     ask = read_document(request.body or b"{}", _read_refresh)
-    outcome = await decided(
-        front.desk,
-        HeldCall(
-            verb=Verb.REFRESH,
-            tenant_id=keys.tenant_id,
-            token=token,
-            nonce=request.nonce,
-            fingerprint=fingerprint_of(request) if ask.client_nonce is not None else None,
-            key=_held_key(request, token),
-            last_lease=ask.last_lease,
-        ),
-    )
+    outcome = await decided(front.desk, refresh_call(request, keys, token, ask))
     if not isinstance(outcome, Served):
         return _not_served(front, outcome)
     answer = RefreshAnswer(
@@ -280,6 +269,19 @@ async def refresh(front: Front, request: Request) -> Answer:
         certificate=None if keys.signed_by_current(ask.last_lease) else keys.certificate,
     )
     return json_answer(200, answer, *_next_nonce(request, outcome))
+
+
+def refresh_call(request: Request, keys: TenantKeys, token: TokenClaims, ask: RefreshRequest) -> HeldCall:
+    """Put a refresh into a call. One that came in a list comes with the request that it would have been alone."""
+    return HeldCall(
+        verb=Verb.REFRESH,
+        tenant_id=keys.tenant_id,
+        token=token,
+        nonce=request.nonce,
+        fingerprint=fingerprint_of(request) if ask.client_nonce is not None else None,
+        key=_held_key(request, token),
+        last_lease=ask.last_lease,
+    )
 
 
 async def deactivate(front: Front, request: Request) -> Answer:

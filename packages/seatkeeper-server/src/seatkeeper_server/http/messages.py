@@ -1,6 +1,7 @@
 """A request as the handlers see it, and an answer as they give it: plain values, so that the server in front can be changed.
 
-Reading is bounded: a body has at most 64 KiB and arrives within ten seconds. Nothing in here knows a route or a document.
+Reading is bounded: a body has at most 64 KiB, or what its route says, and arrives within ten seconds. Nothing in here knows a
+route or a document.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-DRAINED_AT_MOST: Final = 16 * MAX_BODY_BYTES  # of a body that is too large; see `read_body`
+DRAINED: Final = 15 * MAX_BODY_BYTES  # of a body that is too large, beyond what it may have; see `read_body`
 BODY_WITHIN: Final = 10.0  # seconds
 
 JSON: Final = (b"content-type", b"application/json")
@@ -40,10 +41,10 @@ WANTED: Final = {  # the headers that a request keeps, by name, and as what
 
 
 class BodyTooLarge(Exception):
-    """The body is larger than 64 KiB. `drained` tells whether it was received to its end."""
+    """The body is larger than `most` bytes. `drained` tells whether it was received to its end."""
 
-    def __init__(self, *, drained: bool) -> None:
-        super().__init__("body too large")
+    def __init__(self, most: int, *, drained: bool) -> None:
+        super().__init__(f"The body is larger than {most // 1024} KiB.")
         self.drained = drained
 
 
@@ -95,20 +96,20 @@ def request_of(scope: Scope) -> Request:
     return request
 
 
-async def read_body(request: Request, receive: Receive) -> bytes:
+async def read_body(request: Request, receive: Receive, most: int = MAX_BODY_BYTES) -> bytes:
     """Read the body. The bound on time is on its first byte too: a head that is followed by nothing must not be waited for.
 
     Raises:
-        BodyTooLarge: more than 64 KiB. A little more is read and thrown away, since a client that is still sending when the
-            connection closes loses the answer; beyond a megabyte it has to.
+        BodyTooLarge: more than `most` bytes. A little more is read and thrown away, since a client that is still sending when
+            the connection closes loses the answer; beyond a megabyte it has to.
         BodyTooSlow: it did not end within ten seconds.
         Disconnected: the client left.
     """
-    if _announced(request) > DRAINED_AT_MOST:
-        raise BodyTooLarge(drained=False)
+    if _announced(request) > most + DRAINED:
+        raise BodyTooLarge(most, drained=False)
     try:
         async with asyncio.timeout(BODY_WITHIN):
-            return await _read(receive)
+            return await _read(receive, most)
     except TimeoutError:
         raise BodyTooSlow from None
 
@@ -118,7 +119,7 @@ def _announced(request: Request) -> int:
     return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(receive: Receive, most: int) -> bytes:
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -127,10 +128,10 @@ async def _read(receive: Receive) -> bytes:
             raise Disconnected
         part: bytes = message.get("body", b"")
         size, more = size + len(part), message.get("more_body", False)
-        if size <= MAX_BODY_BYTES:
+        if size <= most:
             parts.append(part)
-        elif size > DRAINED_AT_MOST:
-            raise BodyTooLarge(drained=False)
-    if size > MAX_BODY_BYTES:
-        raise BodyTooLarge(drained=True)
+        elif size > most + DRAINED:
+            raise BodyTooLarge(most, drained=False)
+    if size > most:
+        raise BodyTooLarge(most, drained=True)
     return b"".join(parts)

@@ -1,6 +1,7 @@
 """What the server counts about itself, for Prometheus: GET /metrics.
 
-The registry is an object of its own, so that two servers in one process (tests, `demo`) don't count into each other. Every
+The registry is an object of its own, so that two servers in one process (tests, `demo`) don't count into each other; the
+workers of one server count on one board, so that each answers for all. Every
 label has a bounded number of values: routes are ours, statuses are the table's, rules are the contract's; of entitlements the
 fullest few are named and the rest is summed.
 
@@ -17,12 +18,12 @@ from time import monotonic
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from seatkeeper.protocol.problems import DENIAL_RULES, PROBLEMS
-from seatkeeper_server.http.counting import Counts, Times
+from seatkeeper_server.http.counting import Board, Counts, Sizes
 from seatkeeper_server.http.identity import bearer_of, is_this_machine
 from seatkeeper_server.http.messages import Answer, Request
 from seatkeeper_server.http.problems import ProblemError
@@ -75,35 +76,42 @@ class Metrics:
         most_pools: int,
         readers: Readers = Readers(),
         clock: Callable[[], float] = monotonic,
+        board: Board | None = None,
     ) -> None:
+        board = board or Board()
         self._readers = readers
         self._registry = CollectorRegistry()
-        self._requests = Times(
-            "seatkeeper_request_seconds", "Time from a request's head to its answer.", ("route", "status"), _SECONDS
+        self._requests = Sizes(
+            board, "seatkeeper_request_seconds", "Time from a request's head to its answer.", ("route", "status"), _SECONDS
         )
-        self._refusals = Counts("seatkeeper_refusals", "Requests refused, by rule.", "rule", sorted(_RULES), OTHERS)
-        self._commits = Histogram(
-            "seatkeeper_commit_seconds",
-            "Time in which a batch of calls was decided and made durable.",
-            buckets=_SECONDS,
-            registry=self._registry,
+        self._refusals = Counts(board, "seatkeeper_refusals", "Requests refused, by rule.", "rule", sorted(_RULES), OTHERS)
+        self._commits = Sizes(
+            board, "seatkeeper_commit_seconds", "Time in which a batch of calls was decided and made durable.", (), _SECONDS
         )
-        self._batches = Histogram("seatkeeper_batch_calls", "Calls in a batch.", buckets=_CALLS, registry=self._registry)
-        for collector in (self._requests, self._refusals, _Pools(_Seldom(pools, clock), most_pools)):
+        self._batches = Sizes(board, "seatkeeper_batch_calls", "Calls in a batch.", (), _CALLS)
+        self._desks = Lock()  # several may count a batch at once
+        for collector in (
+            self._requests,
+            self._refusals,
+            self._commits,
+            self._batches,
+            _Pools(_Seldom(pools, clock), most_pools),
+        ):
             self._registry.register(collector)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered; on the event loop."""
-        self._requests.observe(route, status, seconds)
+        self._requests.observe((route, status), seconds)
 
     def refused(self, rule: str) -> None:
         """Count a refusal; on the event loop."""
         self._refusals.count(rule)
 
     def batch(self, calls: int, seconds: float) -> None:
-        """Count a batch of the desk's."""
-        self._batches.observe(calls)
-        self._commits.observe(seconds)
+        """Count a batch of a desk's."""
+        with self._desks:
+            self._batches.observe((), calls)
+            self._commits.observe((), seconds)
 
     def page(self) -> bytes:
         """Give everything in Prometheus' text format. It may block."""

@@ -114,7 +114,7 @@ def answer_to(error: Exception) -> Answer:
             headers = [] if error.retry_after is None else [retry_after(error.retry_after)]
             return problem_answer(error.code, error.details, validation=error.validation, headers=headers)
         case BodyTooLarge():
-            return problem_answer("body.tooLarge", headers=[] if error.drained else [CLOSE])
+            return problem_answer("body.tooLarge", str(error), headers=[] if error.drained else [CLOSE])
         case BodyTooSlow():
             return problem_answer("body.unparsable", "The body did not arrive in time.", headers=[CLOSE])
         case StorageFull():

@@ -170,6 +170,7 @@ class Occupancy(Struct, frozen=True, kw_only=True, eq=False):
     holders: list[HolderView]
     more: int
     next_free_by: datetime | None
+    group_id: str | None = None  # whose entitlement it is
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

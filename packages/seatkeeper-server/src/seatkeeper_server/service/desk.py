@@ -6,7 +6,7 @@ load by itself. A batch that fails is redone call by call, so that one bad call 
 unknown is looked up by its batch's id before anything is redone or answered; a batch that another server got in the way of is
 done again.
 
-The desk is one thread with plain synchronous code (`Desk`), here or in a process of its own (`apps/desk_process.py`); only
+The desk is one thread with plain synchronous code (`Desk`), here or in a process of its own (`apps/remote_desk.py`); only
 the front is asynchronous. Both are made of the same two parts: what waits, in two `Trays`, and a `Registrar` that serves a
 batch of it.
 """
@@ -207,6 +207,11 @@ class Desk:
     def waiting(self) -> int:
         """How many calls wait."""
         return self._asked - self._taken
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a call would not be answered now; None if it would."""
+        return None if self._thread.is_alive() else "What decides has ended."
 
     async def ask(self, call: Call) -> Outcome:
         """Have a call decided; the outcome is durable when it is given.

@@ -15,6 +15,7 @@ from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import ACTIVATION
 from seatkeeper.protocol.trust import read_unverified_lease
+from seatkeeper_server.domain.admission import Tallies
 from seatkeeper_server.domain.facts import (
     Claimed,
     CloneSuspected,
@@ -58,6 +59,7 @@ from seatkeeper_server.service.calls import (
 from seatkeeper_server.service.drawing import Drawing
 from seatkeeper_server.service.ports import (
     Authority,
+    HolderRecord,
     HoldingRecord,
     KeyedRecord,
     PoolKey,
@@ -88,17 +90,20 @@ class Leasing:
         return _Batch(self, work, calls, Refusals(work, self.draw)).run()
 
     def sweep(self, tx: Transaction, now: datetime) -> None:
-        """Make facts timely: settle what time has ended, close refusal windows. Nothing's correctness waits for this."""
+        """Make facts timely: settle what time has ended, close refusal windows. Nothing's correctness waits for this.
+
+        Every server does it. What another one did meanwhile is seen when the pools have been locked.
+        """
         work = Workspace(tx, now)
         keys = tx.pools_with_due(now, SWEPT_AT_ONCE)
-        ended = tx.windows_ended(now - WINDOW, SWEPT_AT_ONCE)
-        chains = {key for key, _ in ended}
+        chains = {key for key, _ in tx.windows_ended(now - WINDOW, SWEPT_AT_ONCE)}
         work.load_pools({*keys, *(key for key in chains if key[0] != key[1])})
         work.ledgers.update({r.tenant_id: r for r in tx.ledgers(sorted({key[0] for key in chains if key[0] == key[1]}))})
         for key in keys:
             work.settle_due(key)
-        for key, window in ended:
-            work.close_window(key, window)
+        for key, window in tx.windows_ended(now - WINDOW, SWEPT_AT_ONCE) if chains else ():
+            if key in chains:
+                work.close_window(key, window)
         work.save()
 
 
@@ -112,6 +117,7 @@ class _Batch:
     refusals: Refusals
     codes: dict[tuple[str, str, str], list[PoolKey]] = field(default_factory=dict)
     claims: dict[str, LeaseClaims | None] = field(default_factory=dict)
+    full: dict[PoolKey, tuple[Tallies, Denied]] = field(default_factory=dict)  # pools that a newcomer found full, as they were
 
     def run(self) -> list[Outcome]:
         self._load()
@@ -194,6 +200,8 @@ class _Batch:
         known = self.work.holders.get((*key, call.who.seat_id))
         own = self.work.holding_of(known) if known else None
         number = known.number if known else self.work.pool(key).holders + 1
+        if own is None and (refusal := self._refused_alike(call, key, known)) is not None:
+            return Refusing(key, replace(refusal, holder=number), call.who)
         shown = self._shown(call.last_lease, key, own, call.who.seat_id)
         request = Activate(
             activation_id=own.holding.activation_id if own else shown.act if shown else ACTIVATION + self.leasing.draw.text(),
@@ -209,7 +217,19 @@ class _Batch:
         decision = self._ask(key, request, own, call.who)
         if isinstance(decision, Fact) and not isinstance(decision, Denied | Repeated):
             self.work.know(key, decision.holder, call.who, known.blocked_until if known else None)
+        if isinstance(decision, Denied) and decision.rule == "pool-full" and own is None and not call.features:
+            self.full[key] = (self.work.pool(key).tallies, replace(decision, activation_id=None))
         return self._answer(key, decision, call.who, request.activation_id, call.key)
+
+    def _refused_alike(self, call: ActivateCall, key: PoolKey, known: HolderRecord | None) -> Denied | None:
+        """Give the refusal of another newcomer in this batch, if this one asks for the same and nothing has changed since.
+
+        Who floods a full pool asks for nothing but a seat; the pool machine would say the same of each, time standing still.
+        """
+        if (full := self.full.get(key)) is None or full[0] is not self.work.pool(key).tallies:
+            return None
+        is_plain = not call.features and call.last_lease is None and (known is None or known.blocked_until is None)
+        return full[1] if is_plain and self._earlier(call.tenant_id, call.key) is None else None
 
     def _choose(self, call: ActivateCall) -> PoolKey | None:
         """Of several pools that a code opens: the one that knows this seat, else the first with room, else the first."""

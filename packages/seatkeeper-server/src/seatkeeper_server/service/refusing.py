@@ -91,7 +91,12 @@ class Refusals:
         if key not in self._rosters:
             holders, earliest = self.work.tx.roster(key, HOLDERS_SHOWN)
             more = max(0, self.work.pool(key).seats.used - len(holders))
-            self._rosters[key] = Occupancy(holders=holders, more=more, next_free_by=earliest)
+            self._rosters[key] = Occupancy(
+                holders=holders,
+                more=more,
+                next_free_by=earliest,
+                group_id=self.work.pools[key].entitlement.group_id,
+            )
         return self._rosters[key]
 
     def _counted_as(self, item: Refusing) -> list[int]:

@@ -95,8 +95,7 @@ class Timekeeper:
             alive = tx.alone()  # of several servers that see it, the first has done it by now
             time = self._look(tx, alive)
             if alive is not None and time.gap:
-                self._give_back(tx, alive, time)
-                time = replace(time, drift=NOTHING, given=alive.given + 1)
+                time = self._give_back(tx, alive, time)
         tx.mark_alive(Alive(time.now, *self.clock.boot(), time.drift, time.offset, time.given), batch_id)
         return time.now
 
@@ -130,7 +129,12 @@ class Timekeeper:
         self._drift = self._carried + ahead
         return now
 
-    def _give_back(self, tx: Transaction, alive: Alive, time: "_Time") -> None:
+    def _give_back(self, tx: Transaction, alive: Alive, time: "_Time") -> "_Time":
+        """Give lost time back; what time it is afterwards: with a million places that takes longer than a server may be silent.
+
+        Whoever is extended has a refresh interval from the moment before on, so that he finds the server again in time.
+        """
+        began = self.clock.now()
         if tx.clock() is None:
             self._drift = NOTHING
         places = tx.extend_leases(alive.at, time.gap, time.now)
@@ -138,6 +142,7 @@ class Timekeeper:
             data = {"seconds": time.gap.total_seconds(), "since": alive.at.isoformat()}
             recording.append(tx, tenant_id, tenant_id, [Note(at=time.now, what="downtime", data=data)], time.now)
         self.on_downtime(time.gap, places)
+        return replace(time, now=time.now + (self.clock.now() - began), drift=NOTHING, given=alive.given + 1)
 
 
 class _Time(Struct, frozen=True):

@@ -289,13 +289,13 @@ def _has(connection: PostgresConnection, name: str) -> bool:
 @contextmanager
 def _postgres_told(store: PostgresStore) -> Iterator[None]:
     """Tell trouble with PostgreSQL in our own words, what its user may not do included."""
-    try:
-        with store._told():
+    with store._told():
+        try:
             yield
-    except errors.InsufficientPrivilege as error:
-        raise CannotCopy(
-            f"{store._name}: {error.diag.message_primary}. Let the user that Seatkeeper connects as own the database"
-        ) from error
+        except errors.InsufficientPrivilege as error:
+            raise CannotCopy(
+                f"{store._name}: {error.diag.message_primary}. Let the user that Seatkeeper connects as own the database"
+            ) from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from seatkeeper_server.domain.timekeeping import Alive
@@ -33,13 +33,14 @@ from seatkeeper_server.service.ports import (
     StorageUnavailable,
 )
 from seatkeeper_server.store import migrations, queries, rows
-from seatkeeper_server.store.migrations import Phase, SchemaTooNew
+from seatkeeper_server.store.migrations import Phase, SchemaTooNew, Step
 from seatkeeper_server.store.rows import Row, json_text, moment
 from seatkeeper_server.store.transaction import SqlTransaction
 
 SQL_FILES = ("postgres.sql", *queries.COMMON)
 NOTHING = timedelta(0)
 PATIENCE = timedelta(seconds=20)
+TAKES_STOCK_AT = 8  # transactions, and at every doubling of them
 MOST_IDLE = 4  # connections that are kept open for the next transaction
 LOST_WITHIN: Mapping[str, str | int] = {  # how soon a host that doesn't answer any more is given up
     "connect_timeout": 5,
@@ -49,10 +50,14 @@ LOST_WITHIN: Mapping[str, str | int] = {  # how soon a host that doesn't answer 
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 
-_OUR_OWN_FAULT = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
+_OUR_OWN_FAULT = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError)
 _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
-_Connection = Connection[tuple[Any, ...]]
+
+class _Connection(Connection[tuple[Any, ...]]):
+    """A connection, and how many transactions it has seen."""
+
+    transactions = 0
 
 
 class PostgresTransaction(SqlTransaction):
@@ -184,7 +189,7 @@ class PostgresStore:
 
     def __init__(self, conninfo: str, *, prepare: bool = True, patience: timedelta = PATIENCE) -> None:
         self._conninfo = _completed(conninfo)
-        self._name = _public_name(conninfo)
+        self._name = public_name(conninfo)
         self._prepare = prepare
         self._patience = patience
         self._sql = _statements()
@@ -234,8 +239,11 @@ class PostgresStore:
         Raises:
             StorageUnavailable: it can't be known now.
         """
-        with self.transaction() as tx:
-            return bool(tx.query("has_happened", batch_id=batch_id)[0][0])
+        try:
+            with self.transaction() as tx:
+                return bool(tx.query("has_happened", batch_id=batch_id)[0][0])
+        except Conflict as error:  # of this question, which says nothing about that transaction
+            raise StorageUnavailable(f"{self._name}: {error}") from error
 
     def migrate(self, now: datetime) -> None:
         """Bring a new or older database to this code's schema, as far as older code can go on beside it.
@@ -266,6 +274,16 @@ class PostgresStore:
         with self._told(), closing(self._connect()) as connection:
             is_new = connection.execute("SELECT to_regclass('migration') IS NULL").fetchone() == (True,)
             return {} if is_new else dict(connection.execute("SELECT number, name FROM migration").fetchall())
+
+    def waiting(self) -> list[Step]:
+        """Give the steps that this database lacks: those that add, then those that take away.
+
+        Raises:
+            SchemaTooNew: the database was written by newer code.
+            StorageUnavailable: it can't be reached.
+        """
+        done = self.steps()
+        return [step for phase in Phase for step in migrations.missing("postgres", done, phase)]
 
     def _apply(self, phase: Phase, now: datetime) -> None:
         with self._told():
@@ -330,6 +348,9 @@ class PostgresStore:
             raise
 
     def _begin(self, connection: _Connection, how: str) -> Row:
+        connection.transactions += 1
+        if _is_time_to_take_stock(connection.transactions):
+            connection.execute(self._sql["take_stock"], prepare=False)
         cursor = connection.execute(self._sql[how], prepare=False)
         while cursor.nextset():
             pass
@@ -342,7 +363,7 @@ class PostgresStore:
             return self._idle.pop() if self._idle else None
 
     def _connect(self) -> _Connection:
-        connection = psycopg.connect(self._conninfo, autocommit=True)
+        connection = _Connection.connect(self._conninfo, autocommit=True)
         connection.prepare_threshold = 2 if self._prepare else None
         return connection
 
@@ -394,8 +415,8 @@ class PostgresStore:
         finally:
             connection.remove_notice_handler(warned)
         if done.status == ExecStatus.FATAL_ERROR:
-            if connection.closed:
-                raise CommitUnknown(f"{self._name}: the connection was lost during commit")
+            if connection.closed or done.error_field(DiagnosticField.SEVERITY_NONLOCALIZED) != b"ERROR":
+                raise CommitUnknown(f"{self._name}: the connection was ended during commit")
             with self._told():
                 raise errors.error_from_result(done)
         if warnings:
@@ -412,6 +433,8 @@ class PostgresStore:
             raise StorageFull(f"{self._name}: {error}") from error
         except _IN_THE_WAY as error:
             raise Conflict(f"{self._name}: {error}") from error
+        except errors.InsufficientPrivilege as error:
+            raise StorageUnavailable(f"{self._name}: {error}") from error
         except _OUR_OWN_FAULT:
             raise
         except psycopg.Error as error:
@@ -428,6 +451,15 @@ def _sent(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 _NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
+
+
+def _is_time_to_take_stock(transactions: int) -> bool:
+    """Tell whether to look if tables have doubled since PostgreSQL took stock of them.
+
+    It does so itself once a minute at most. Until then it takes new tables for empty ones and reads all of them: measured, a
+    batch that could take two milliseconds took half a second.
+    """
+    return transactions >= TAKES_STOCK_AT and transactions & (transactions - 1) == 0
 
 
 def _committed(link: PGconn, patience: float) -> PGresult:
@@ -471,7 +503,7 @@ def _completed(conninfo: str) -> str:
     return make_conninfo(conninfo, application_name=told.get("application_name") or "seatkeeper", **unsaid)
 
 
-def _public_name(conninfo: str) -> str:
+def public_name(conninfo: str) -> str:
     """Name the database in a sentence, without a password."""
     told = conninfo_to_dict(conninfo)
     return f"PostgreSQL {told.get('dbname') or ''} at {told.get('host') or 'localhost'}"

@@ -8,8 +8,27 @@ SET LOCAL synchronous_commit = on;
 SET LOCAL lock_timeout = '5s';
 SET LOCAL statement_timeout = '20s';
 SET LOCAL idle_in_transaction_session_timeout = '10s';
+SET LOCAL jit = off;
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, at, boot_id, boot_at, drift, "offset", given
 FROM (SELECT 1) AS always LEFT JOIN alive ON true;
+
+-- take_stock: Let PostgreSQL see how large the tables have become that calls are served from, if one of them has doubled; it
+-- plans statements anew then.
+BEGIN;
+SET LOCAL synchronous_commit = off;
+SET LOCAL statement_timeout = '5s';
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT 1 FROM pg_stat_user_tables AS now JOIN pg_class AS known ON known.oid = now.relid
+        WHERE now.relid IN ('pool'::regclass, 'holder'::regclass, 'holding'::regclass, 'keyed'::regclass)
+            AND now.n_live_tup > 2 * greatest(known.reltuples, 0) + 100
+    ) THEN
+        ANALYZE (SKIP_LOCKED) pool, pool_right, holder, holding, keyed, refusal;
+    END IF;
+END
+$$;
+COMMIT;
 
 -- look: A transaction that only reads, all of it from one moment; what time it is, and the alive moment.
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;

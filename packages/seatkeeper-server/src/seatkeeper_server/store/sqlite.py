@@ -122,6 +122,15 @@ class SqliteStore:
             is_new = not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone()
             return {} if is_new else _done(connection)
 
+    def waiting(self) -> list[Step]:
+        """Give the steps that this database lacks: those that add, then those that take away.
+
+        Raises:
+            SchemaTooNew: the database was written by newer code.
+        """
+        done = self.steps()
+        return [step for phase in Phase for step in migrations.missing("sqlite", done, phase)]
+
     def _apply(self, phase: Phase, now: datetime) -> None:
         with self._lock, self._told():
             connection = self._connected()

@@ -13,6 +13,8 @@ from msgspec import UNSET, DecodeError, Meta, Struct, UnsetType
 from seatkeeper.protocol.text import PRINTABLE
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_LIST_BYTES = 2 * 1024 * 1024  # of a list of refreshes: of 1,000 items, each has room for a lease of ordinary size
+MAX_LISTED = 1_000  # refreshes in one list
 UNREADABLE = (DecodeError, UnicodeDecodeError, RecursionError)  # what reading bytes of who knows whom may raise
 MAX_SEAT_ID = 200  # characters; theirs is 50, longer is ours
 TREE = "tree"  # in `leaseTypes`: the program reads leases that were signed together (`tree.py`)
@@ -120,6 +122,16 @@ class RefreshRequest(Wire, frozen=True, kw_only=True):
     lease_types: LeaseTypes = []
 
 
+class ListedRefresh(RefreshRequest, frozen=True, kw_only=True):
+    """One item of POST /api/v1/activations/refresh, whose body is a list of them: what a refresh of its own would say.
+
+    What has a header there has a field here: `access_token` and `nonce`.
+    """
+
+    access_token: str
+    nonce: str | None = None
+
+
 class FeatureRequest(Wire, frozen=True, kw_only=True):
     """PATCH …/features/checkout and …/features/return: draw or give back an amount."""
 
@@ -218,6 +230,33 @@ class RefreshAnswer(Wire, frozen=True, kw_only=True, omit_defaults=True):
     lease: str
     certificate: str | None = None
     ask: Any = None
+
+
+class ListedAnswer(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one refresh of a list: what it would have been answered alone.
+
+    Of one that was served (`status` 200) there are `access_token`, `activation` and `lease`; of any other the fields of an
+    error body. `nonce` is the one to show next, to who showed one; `retry_after` is in seconds.
+    """
+
+    status: int
+    nonce: str | None = None
+    access_token: str | None = None
+    activation: ActivationState | None = None
+    lease: str | None = None
+    retry_after: int | None = None
+    error: str | None = None
+    details: str | None = None
+    error_code: str | None = None
+    validation_errors: "list[ValidationProblem] | None" = None
+    denial: "Denial | None" = None
+
+
+class ListAnswer(Wire, frozen=True, kw_only=True):
+    """What became of a list of refreshes: one result each, in the list's order. All leases are under the one certificate."""
+
+    results: list[ListedAnswer]
+    certificate: str
 
 
 class FeatureAnswer(Wire, frozen=True, kw_only=True, omit_defaults=True):

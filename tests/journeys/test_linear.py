@@ -1,0 +1,49 @@
+"""What a crowd of programs sees on a real server could have been seen at one counter of seats. `make linear` takes longer."""
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.linear import tampering
+from tests.linear.checker import check
+from tests.linear.drive import Plan, drive
+from tests.linear.history import Kind, Outcome
+from tests.linear.programs import Habits
+
+RESTLESS = Habits(think=0.02, asks_again=0.04, dies=0.008, sleeps=0.004, sleeps_for=(1.0, 9.0), repeats=0.06)
+SHORT = Plan(operations=8_000, clients=60, seats=30, lease=1, habits=RESTLESS)
+
+
+@pytest.mark.timeout(300)
+def test_a_real_server_is_linearizable(tmp_path: Path) -> None:
+    """Programs that take, keep, lose, repeat, take over and draw get only answers that one counter gives; all seats are held.
+
+    The same history, changed in one place or judged by rules that were not sold, is not accepted.
+    """
+    result = drive(SHORT, tmp_path)
+    verdict = check(result.history)
+    untrue = {name: check(history).accepted for name, history in tampering.all_of(result.history, Random(1))}
+
+    assert verdict.accepted, verdict
+    assert verdict.occupancy is not None
+    assert verdict.occupancy.most == SHORT.seats
+    assert [name for name, accepted in untrue.items() if accepted] == []
+    assert {kind for kind in Kind if kind is not Kind.DOWNTIME} == {call.kind for call in result.history.operations}
+    assert result.record.odd == []
+    assert result.record.checked > 0
+    assert result.logged == {}
+
+
+@pytest.mark.timeout(300)
+def test_a_server_that_is_killed_is_linearizable(tmp_path: Path) -> None:
+    """A server that is killed under load and started again forgets nothing that it acknowledged, and grants nothing twice."""
+    plan = replace(SHORT, operations=5_000).with_kills(2)
+
+    result = drive(plan, tmp_path)
+    verdict = check(result.history)
+
+    assert verdict.accepted, verdict
+    assert any(call.outcome is Outcome.UNKNOWN for call in result.history.operations)
+    assert result.record.odd == []

@@ -1,0 +1,161 @@
+"""The checker: it accepts what is true, finds what is not, and agrees with a search through all orders."""
+
+import random
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.linear import tampering
+from tests.linear.brute import is_linearizable
+from tests.linear.checker import check, replay
+from tests.linear.faulty import FAULTS, Fault
+from tests.linear.history import Feature, History, Kind, Operation, Outcome, Rules
+from tests.linear.model import RULES, Habits, Server, crowd
+
+THOROUGH = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+randoms = st.integers(0, 2**32).map(random.Random)
+
+
+@THOROUGH
+@given(randoms, st.sampled_from((0, 20, 100)), st.sampled_from((None, 1500)), st.booleans())
+def test_true_histories_are_accepted(chance: Random, linger: int, ends: int | None, in_twos: bool) -> None:
+    """Whatever programs do to a right server, in twos on one seat or each with its own, its history is accepted."""
+    rules = replace(RULES, linger=linger, ends=ends)
+    habits = Habits(pairs=in_twos and not linger, sleeps=0.08, repeats=0.1)
+
+    verdict = check(crowd(Server(rules), rules, chance, habits=habits))
+
+    assert verdict.accepted, verdict
+
+
+@THOROUGH
+@given(randoms)
+def test_true_histories_with_lost_answers_are_accepted(chance: Random) -> None:
+    """An answer that was lost counts as done or not done, as what came later shows."""
+    habits = Habits(pairs=False, loses=0.05, sleeps=0.0)
+
+    verdict = check(crowd(Server(RULES), RULES, chance, habits=habits))
+
+    assert verdict.accepted, verdict
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_a_faulty_server_is_found_out(fault: Fault) -> None:
+    """Each planted fault shows in what clients saw; with the same chances, a right server is accepted."""
+    faulty = [check(fault.history(seed)) for seed in range(6)]
+    right = [check(fault.without(seed)) for seed in range(6)]
+
+    assert all(verdict.accepted for verdict in right)
+    assert not all(verdict.accepted for verdict in faulty)
+
+
+@given(randoms)
+@settings(max_examples=5, deadline=None)
+def test_a_history_that_was_tampered_with_is_rejected(chance: Random) -> None:
+    """A true history that is changed in one place, or judged by rules that were not kept, is not accepted."""
+    history = crowd(Server(RULES), RULES, chance, calls=600)
+
+    accepted = [name for name, untrue in tampering.all_of(history, chance) if check(untrue).accepted]
+
+    assert accepted == []
+
+
+SMALL = Rules(
+    seats=1,
+    lease=12,
+    margin=3,
+    features={"render": Feature(2, returnable=True), "pages": Feature(3, returnable=False)},
+)
+QUICK = Habits(think=4, lasts=5, dies=0.1, sleeps=0.1)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    randoms,
+    st.sampled_from((1, 1, 2)),
+    st.sampled_from((0, 0, 2, 5)),
+    st.sampled_from((0, 0, 1)),
+    st.sampled_from((0.0, 0.0, 0.15)),
+    st.booleans(),
+    st.booleans(),
+)
+def test_it_agrees_with_a_search_through_all_orders(
+    chance: Random, seats: int, linger: int, uncertainty: int, loses: float, in_twos: bool, is_true: bool
+) -> None:
+    """Of a handful of calls, true or not, it accepts those and only those that some order explains, or says that it guessed."""
+    rules = replace(SMALL, seats=seats, linger=linger, uncertainty=uncertainty)
+    habits = Habits(think=4, lasts=5, dies=0.1, sleeps=0.1, loses=loses, pairs=in_twos)
+    history = crowd(Server(rules), rules, chance, clients=chance.choice((2, 3, 4)), calls=chance.randint(3, 8), habits=habits)
+    history = history if is_true else _nudged(history, chance)
+
+    verdict = check(history)
+
+    event(f"accepted: {verdict.accepted}, certain: {verdict.certain}")
+    assume(sum(call.outcome is Outcome.UNKNOWN for call in history.operations) <= 2)  # each makes many times more orders
+    if verdict.accepted or verdict.certain:
+        assert verdict.accepted is is_linearizable(history), verdict
+
+
+def _nudged(history: History, chance: Random) -> History:
+    """Change one or two calls a little: some of it stays true."""
+    calls = list(history.operations)
+    for _ in range(chance.choice((1, 1, 2))):
+        index = chance.randrange(len(calls))
+        changed = _nudge(calls[index], chance)
+        calls[index : index + 1] = [] if changed is None and len(calls) > 2 else [changed or calls[index]]
+    return History(rules=history.rules, operations=calls)
+
+
+def _nudge(call: Operation, chance: Random) -> Operation | None:
+    what, by = chance.randrange(7), chance.choice((-3, -1, 1, 3))
+    if what == 0:
+        return None
+    if call.lease is None:
+        moved = call.answered is not None and call.answered + by >= call.sent
+        return replace(call, answered=call.answered + by) if moved and call.answered is not None else call
+    match what:
+        case 1:
+            return replace(call, lease=replace(call.lease, sequence=call.lease.sequence + by))
+        case 2:
+            return replace(call, lease=replace(call.lease, ends=call.lease.ends + by))
+        case 3:
+            return replace(call, lease=replace(call.lease, generation=max(1, call.lease.generation + by)))
+        case _:
+            told = chance.choice((Outcome.GONE, Outcome.TAKEN_OVER, Outcome.REFUSED))
+            rule = "pool-full" if told is Outcome.REFUSED else ""
+            return replace(call, lease=None, is_new=None, outcome=told, rule=rule)
+
+
+def test_an_order_is_proven_and_not_believed() -> None:
+    """An order in which calls are missing, misplaced or swapped is not taken for a proof."""
+    history = crowd(Server(RULES), RULES, Random(1))
+    order = list(check(history).order)
+    later = [(index, moment + 1000) for index, moment in order]
+    own = [i for i, (index, _) in enumerate(order) if history.operations[index].client == 0]
+    swapped = list(order)
+    swapped[own[0]], swapped[own[1]] = (order[own[1]][0], order[own[0]][1]), (order[own[0]][0], order[own[1]][1])
+
+    assert not replay(history, order).complaint
+    assert replay(history, order[:-1]).complaint == "has no place in the order"
+    assert "is placed at" in replay(history, later).complaint
+    assert replay(history, swapped).complaint
+
+
+def test_downtime_keeps_places() -> None:
+    """A place that was taken when the servers went away counts for as much longer as they were away."""
+    rules = replace(RULES, seats=1)
+    server = Server(rules)
+    taken = server.serve(_call(0, Kind.ACTIVATE, sent=0), 1)
+    gap = Operation(client=-1, kind=Kind.DOWNTIME, sent=500, answered=500, outcome=Outcome.DONE, amount=490)
+    refused = replace(_call(1, Kind.ACTIVATE, sent=600), outcome=Outcome.REFUSED, rule="pool-full", answered=610)
+    calls = [replace(taken, answered=2), gap, refused]
+
+    assert check(History(rules=rules, operations=calls)).accepted
+    assert not check(History(rules=rules, operations=[calls[0], calls[2]])).accepted
+
+
+def _call(client: int, kind: Kind, *, sent: int) -> Operation:
+    return Operation(client=client, kind=kind, seat=client, sent=sent, answered=None, outcome=Outcome.UNKNOWN, key=client)

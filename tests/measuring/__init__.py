@@ -1,0 +1,1 @@
+"""The harness of `make bench` itself: what it plans, what it asks, how it counts, what it says of promises. No timings."""
