@@ -30,9 +30,9 @@ def where(request: pytest.FixtureRequest, tmp_path: Path, clusters: Clusters) ->
             store: SqliteStore | PostgresStore = opened.enter_context(closing(SqliteStore(tmp_path / "seatkeeper.db")))
             option = ("--data", str(tmp_path))
         else:
-            uri = opened.enter_context(clusters[request.param].database())
-            store = opened.enter_context(closing(PostgresStore(uri)))
-            option = ("--database", uri)
+            url = opened.enter_context(clusters[request.param].empty())
+            store = opened.enter_context(closing(PostgresStore(url)))
+            option = ("--database", url)
         store.migrate(datetime.now(UTC))
         yield option
 

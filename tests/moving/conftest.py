@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from copy import deepcopy
 from pathlib import Path
 
 import apsw
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from seatkeeper_server.store import tables
 from seatkeeper_server.store.copying import filled
@@ -16,6 +17,7 @@ from seatkeeper_server.store.postgres import PostgresStore
 from seatkeeper_server.store.tables import Sum
 from tests.support import estate as estates
 from tests.support import postgres
+from tests.support.cutting import line
 from tests.support.estate import Estate
 from tests.support.postgres import Cluster, Clusters
 
@@ -45,18 +47,18 @@ def cluster(clusters: Clusters) -> Cluster:
 
 @pytest.fixture
 def empty(cluster: Cluster) -> Iterator[str]:
-    """How to connect to a database in which there is nothing at all."""
-    with cluster.database() as uri:
-        yield uri
+    """The URL of a database in which there is nothing at all."""
+    with cluster.empty() as url:
+        yield url
 
 
 @pytest.fixture
 def on_postgres(estate: Estate, cluster: Cluster) -> Iterator[str]:
-    """How to connect to a PostgreSQL database with the same in it."""
-    with cluster.database() as uri:
-        with closing(PostgresStore(uri)) as store, closing(apsw.Connection(str(estate.path))) as source, filled(store, source):
+    """The URL of a PostgreSQL database with the same in it."""
+    with cluster.empty() as url:
+        with closing(PostgresStore(url)) as store, closing(apsw.Connection(str(estate.path))) as source, filled(store, source):
             pass
-        yield uri
+        yield url
 
 
 def sums_of_sqlite(path: Path) -> Sums:
@@ -65,15 +67,15 @@ def sums_of_sqlite(path: Path) -> Sums:
         return {table.name: tables.summed(tables.sqlite_rows(connection, table)) for table in tables.tables(connection)}
 
 
-def sums_of_postgres(uri: str, like: Path) -> Sums:
+def sums_of_postgres(url: str, like: Path) -> Sums:
     """Give what every table of a PostgreSQL database comes to, of those that a SQLite file has."""
-    with closing(apsw.Connection(str(like))) as file, psycopg.connect(uri) as connection:
+    with closing(apsw.Connection(str(like))) as file, psycopg.connect(url) as connection:
         return {table.name: tables.summed(tables.postgres_rows(connection, table)) for table in tables.tables(file)}
 
 
-def tables_in(uri: str) -> list[str]:
+def tables_in(url: str) -> list[str]:
     """Give the tables that a PostgreSQL database has."""
-    with psycopg.connect(uri) as connection:
+    with psycopg.connect(url) as connection:
         rows = connection.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
         return sorted(row[0] for row in rows)
 
@@ -95,3 +97,13 @@ def tamper(estate: Estate) -> Damage:
 def names(folder: Path) -> list[str]:
     """Give what lies in a folder, hidden or not."""
     return sorted(path.name for path in folder.iterdir())
+
+
+@contextmanager
+def cut_line(cluster: Cluster, url: str, lost: bool) -> Iterator[str]:
+    """Give another URL for a database: the connection is cut as COMMIT is sent over it, which arrives unless `lost`."""
+    name = str(conninfo_to_dict(url)["dbname"])
+    with line(cluster.directory) as laid:
+        laid.cut_at, laid.lost = b"COMMIT\0", lost
+        laid.after.set()
+        yield f"postgresql://postgres@127.0.0.1:{laid.port}/{name}"

@@ -184,7 +184,7 @@ def test_nothing_is_no_backup(tmp_path: Path, file: Path, what: str) -> None:
 def test_a_database_that_is_not_there_is_no_backup(empty: str, estate: Estate, file: Path) -> None:
     """Nor an empty PostgreSQL, nor one that can't be reached, nor what is no name of a database."""
     nothing = command("backup", file, "--database", empty)
-    nowhere = command("backup", file, "--database", "host=/nowhere dbname=x")
+    nowhere = command("backup", file, "--database", "postgresql:///x?host=/nowhere")
     mistyped = command("backup", file, "--database", "what is this")
 
     assert (nothing.returncode, nowhere.returncode, mistyped.returncode) == (UNUSABLE, UNUSABLE, 2)

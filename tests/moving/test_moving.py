@@ -20,8 +20,7 @@ from seatkeeper_server.store.moved import DirectoryMoved, State, mark_of
 from seatkeeper_server.store.postgres import PostgresStore
 from seatkeeper_server.store.sqlite import SqliteStore
 from tests.cli.commands import command
-from tests.moving.conftest import Damage, sums_of_postgres, sums_of_sqlite, tables_in
-from tests.support.cutting import line
+from tests.moving.conftest import Damage, cut_line, sums_of_postgres, sums_of_sqlite, tables_in
 from tests.support.estate import NAME_WITH_ZERO, Estate, granted
 from tests.support.postgres import Cluster, HandTimedStore
 from tests.support.servers import BIN, Finished, clean_environment, seatkeeper
@@ -139,7 +138,7 @@ def test_the_directory_says_where_its_data_went(estate: Estate, empty: str) -> N
 
 def test_where_to_is_told_without_a_password(estate: Estate, empty: str) -> None:
     """Neither the mark nor what is printed holds it."""
-    done = migrate(estate, f"{empty} password=very-secret")
+    done = migrate(estate, f"{empty}&password=very-secret")
 
     assert done.returncode == 0, done.stderr
     assert "very-secret" not in done.stdout + (estate.data / "moved.json").read_text()
@@ -222,8 +221,9 @@ def test_a_user_who_may_make_no_tables_is_told_so(estate: Estate, empty: str) ->
     ("to", "code", "said"),
     [
         ("sqlite:/somewhere", MISTYPED, "seatkeeper backup FILE --database …, then seatkeeper restore FILE"),
-        ("what is this", MISTYPED, "a database is named like postgresql://"),
-        ("host=/nowhere dbname=x", UNUSABLE, "/nowhere"),
+        ("what is this", MISTYPED, "to: write postgresql://USER@HOST/NAME"),
+        ("postgresql://a@b@c/d", MISTYPED, "in a password, write %40"),
+        ("postgresql:///x?host=/nowhere", UNUSABLE, "/nowhere"),
     ],
 )
 def test_a_place_that_is_none_is_refused(estate: Estate, to: str, code: int, said: str) -> None:
@@ -383,25 +383,21 @@ def test_killed_while_it_commits_nobody_serves_until_it_is_known(estate: Estate,
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_connection_lost_during_commit_is_told_and_found_out(estate: Estate, cluster: Cluster, lost: bool) -> None:
     """Whether or not the other side got the COMMIT, the answer is: not known, ask once more."""
-    with cluster.database() as uri, line(cluster.directory) as laid:
-        laid.cut_at = b"COMMIT\0"
-        laid.lost = lost
-        laid.after.set()
-        name = uri.split("dbname=")[1].split()[0]
-        first = migrate(estate, laid.uri(name))
+    with cluster.empty() as url, cut_line(cluster, url, lost) as through:
+        first = migrate(estate, through)
         marked = state(estate)
-        again = migrate(estate, laid.uri(name))
+        again = migrate(estate, through)
 
         assert (first.returncode, marked) == (UNUSABLE, State.MOVING)
         assert "ask once more" in first.stderr
         assert again.returncode == 0, again.stderr
         assert ("had been finished" in again.stdout) is not lost
-        assert has_moved(estate, uri)
+        assert has_moved(estate, url)
 
 
 def test_a_move_that_was_broken_off_is_not_begun_to_another_place(estate: Estate, cluster: Cluster, empty: str) -> None:
     """The first place may have everything: only it can tell."""
-    with held_up(empty, "history", "after") as gate, cluster.database() as other:
+    with held_up(empty, "history", "after") as gate, cluster.empty() as other:
         with moving(estate, empty) as process:
             await_waiting(gate)
             process.send_signal(signal.SIGKILL)

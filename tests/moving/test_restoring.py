@@ -30,9 +30,8 @@ from seatkeeper_server.store.postgres import PostgresStore
 from seatkeeper_server.store.restoring import Restoring
 from seatkeeper_server.store.sqlite import SqliteStore
 from tests.cli.commands import command
-from tests.moving.conftest import Damage, Sums, names, sums_of_postgres, sums_of_sqlite, tables_in
+from tests.moving.conftest import Damage, Sums, cut_line, names, sums_of_postgres, sums_of_sqlite, tables_in
 from tests.support import stores
-from tests.support.cutting import line
 from tests.support.disks import fill, small_disk
 from tests.support.estate import Estate, granted
 from tests.support.house import AnyStore, make_house, raw
@@ -543,12 +542,9 @@ def test_a_restore_whose_commit_got_lost_is_asked_for_again(backup: Path, cluste
     """It is refused then if everything was there, and done if nothing was."""
     again = []
     for lost in (False, True):
-        with cluster.database() as uri, line(cluster.directory) as laid:
-            laid.cut_at, laid.lost = b"COMMIT\0", lost
-            laid.after.set()
-            name = uri.split("dbname=")[1].split()[0]
-            first = command("restore", backup, "--database", laid.uri(name))
-            again.append(command("restore", backup, "--database", uri).returncode)
+        with cluster.empty() as url, cut_line(cluster, url, lost) as through:
+            first = command("restore", backup, "--database", through)
+            again.append(command("restore", backup, "--database", url).returncode)
 
             assert first.returncode == UNUSABLE
             assert "ask once more" in first.stderr
