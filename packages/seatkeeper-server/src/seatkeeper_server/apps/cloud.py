@@ -149,7 +149,8 @@ def serve(
     if settings.workers > 1:
         _serve_with_workers(settings, announce)
         return
-    with build(settings) as cloud:
+    # It listens before everything is open, so that who comes early waits a moment rather than being refused.
+    with closing(listen(settings)) as listener, build(settings) as cloud:
         spare_the_collector()
         serve_http(
             cloud.app,
@@ -157,6 +158,7 @@ def serve(
             lambda url: _listening(settings, url, cloud.clock_state, announce),
             running=running,
             protocol=Door,
+            listener=listener,
         )
 
 
