@@ -5,7 +5,7 @@ from datetime import UTC, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from seatkeeper_server.apps import desk_wire as wire
 from seatkeeper_server.apps.desk_wire import CallFailed, Frames
@@ -35,6 +35,13 @@ from seatkeeper_server.service.ports import CommitUnknown, StorageFull, StorageU
 
 NOBODY = Occupancy(holders=[], more=0, next_free_by=None)
 
+
+def every(struct, **fields):
+    """Values of a struct, every field of which is drawn: a new one must be named here, so that it can't be lost on the way."""
+    assert set(fields) == set(struct.__struct_fields__)
+    return st.builds(struct, **fields)
+
+
 texts = st.text(max_size=12)
 maybe_text = st.none() | texts
 numbers = st.integers(0, COUNTABLE)
@@ -42,12 +49,12 @@ moments = st.datetimes(timezones=st.just(UTC))
 maybe_moment = st.none() | moments
 durations = st.timedeltas(timedelta(0), timedelta(days=400))
 amounts = st.dictionaries(texts, numbers, max_size=3)
-tokens = st.builds(TokenClaims, texts, st.integers(1, 2**31))
-keys = st.builds(Key, texts, texts, texts)
-people = st.builds(Who, seat_id=texts, **dict.fromkeys(Who.__struct_fields__[1:], maybe_text))
+tokens = every(TokenClaims, activation_id=texts, generation=st.integers(1, 2**31))
+keys = every(Key, scope=texts, key=texts, body=texts)
+people = every(Who, seat_id=texts, **dict.fromkeys(Who.__struct_fields__[1:], maybe_text))
 
 calls = st.one_of(
-    st.builds(
+    every(
         ActivateCall,
         **dict.fromkeys(("tenant_id", "code_hash", "code_hint", "product_id"), texts),
         **dict.fromkeys(("edition_id", "last_lease", "device"), maybe_text),
@@ -57,7 +64,7 @@ calls = st.one_of(
         proof=st.none() | tokens,
         borrow=st.booleans(),
     ),
-    st.builds(
+    every(
         HeldCall,
         verb=st.sampled_from(Verb),
         tenant_id=texts,
@@ -68,7 +75,7 @@ calls = st.one_of(
         feature=texts,
         amount=numbers,
     ),
-    st.builds(
+    every(
         StatusCall,
         **dict.fromkeys(("tenant_id", "code_hash", "code_hint", "product_id"), texts),
         address=maybe_text,
@@ -78,7 +85,7 @@ calls = st.one_of(
 overdrafts = st.builds(Overdraft, st.sampled_from(["none", "absolute", "percentage", "unlimited"]), st.integers(0, 1000))
 rights = st.builds(Right, texts, st.sampled_from(Kind), st.none() | numbers, overdrafts)
 tallies = st.builds(lambda right: Tally(right, used=right.cap if right.cap is not None else COUNTABLE), rights)
-terms = st.builds(
+terms = every(
     Terms,
     mode=st.sampled_from(Mode),
     lease=st.timedeltas(timedelta(microseconds=1), timedelta(days=400)),
@@ -87,41 +94,37 @@ terms = st.builds(
     switch=st.sampled_from(Switch),
     **dict.fromkeys(("starts_at", "ends_at"), maybe_moment),
 )
-views = st.builds(PoolView, terms, st.dictionaries(texts, tallies, max_size=3))
-entitlements = st.builds(
+views = every(PoolView, terms=terms, tallies=st.dictionaries(texts, tallies, max_size=3))
+entitlements = every(
     Entitlement,
     **dict.fromkeys(("tenant_id", "entitlement_id", "group_id", "product_id", "edition_id", "product_name"), texts),
     has_maintenance=st.booleans(),
     maintenance_ends_at=maybe_moment,
 )
 pools = st.tuples(entitlements, views)
-holders = st.builds(HolderView, name=texts, since=moments, lease_ends_at=moments)
-rosters = st.builds(
-    Occupancy, holders=st.lists(holders, max_size=3), more=numbers, next_free_by=maybe_moment, group_id=maybe_text
-)
+holders = every(HolderView, name=texts, since=moments, lease_ends_at=moments)
+rosters = every(Occupancy, holders=st.lists(holders, max_size=3), more=numbers, next_free_by=maybe_moment, group_id=maybe_text)
 
 
-@st.composite
-def holdings(draw):
-    occupies = draw(st.booleans())
-    return Holding(
-        activation_id=draw(texts),
-        past=draw(numbers),
-        generation=draw(st.integers(1, 2**31)),
-        holder=draw(numbers),
-        state=draw(st.sampled_from(State)),
-        occupies=occupies,
-        rights=draw(amounts),
-        activated_at=draw(moments),
-        refreshed_at=draw(moments),
-        expires_at=draw(moments),
-        free_at=draw(maybe_moment) if occupies else None,
-        sequence=draw(numbers),
-        nonces=Nonces(draw(texts), draw(maybe_text), draw(st.none() | st.binary(max_size=32)), draw(st.booleans())),
-        noted_at=draw(moments),
-        device=draw(maybe_text),
-        floored=draw(st.booleans()),
+nonces = every(Nonces, current=texts, previous=maybe_text, answered=st.none() | st.binary(max_size=32), bound=st.booleans())
+holdings = st.booleans().flatmap(
+    lambda occupies: every(
+        Holding,
+        activation_id=texts,
+        past=numbers,
+        generation=st.integers(1, 2**31),
+        holder=numbers,
+        state=st.sampled_from(State),
+        occupies=st.just(occupies),
+        rights=amounts,
+        **dict.fromkeys(("activated_at", "refreshed_at", "expires_at", "noted_at"), moments),
+        free_at=maybe_moment if occupies else st.none(),
+        sequence=numbers,
+        nonces=nonces,
+        device=maybe_text,
+        floored=st.booleans(),
     )
+)
 
 
 @st.composite
@@ -129,50 +132,42 @@ def batches(draw):
     """The outcomes of one batch, some of which share their pool and their roster."""
     some_pools, some_rosters = draw(st.lists(pools, min_size=1, max_size=3)), draw(st.lists(rosters, min_size=1, max_size=3))
 
-    def served():
-        entitlement, view = draw(st.sampled_from(some_pools))
-        return Served(
-            entitlement=entitlement,
-            pool=view,
-            holding=draw(holdings()),
-            who=draw(people),
-            at=draw(moments),
-            sign=draw(st.booleans()),
-            new_place=draw(st.booleans()),
-            feature=draw(texts),
+    places, some = st.sampled_from(some_pools), st.sampled_from(some_rosters)
+    served = places.flatmap(
+        lambda place: every(
+            Served,
+            entitlement=st.just(place[0]),
+            pool=st.just(place[1]),
+            holding=holdings,
+            who=people,
+            at=moments,
+            sign=st.booleans(),
+            new_place=st.booleans(),
+            feature=texts,
         )
-
-    def refused():
-        if draw(st.booleans()):
-            return Refused(draw(texts))
-        why = Refusal(
-            denial_id=draw(texts),
-            rule=draw(texts),
-            feature=draw(texts),
-            limit=draw(st.none() | numbers),
-            used=draw(numbers),
-            overdraft=draw(numbers),
-            product_name=draw(texts),
-            at=draw(moments),
-            occupancy=draw(st.sampled_from(some_rosters)),
-            contact=draw(maybe_text),
-            wanted=draw(numbers),
-            outlook=draw(st.sampled_from(Outlook)),
+    )
+    why = every(
+        Refusal,
+        **dict.fromkeys(("denial_id", "rule", "feature", "product_name"), texts),
+        limit=st.none() | numbers,
+        **dict.fromkeys(("used", "overdraft", "wanted"), numbers),
+        at=moments,
+        occupancy=some,
+        contact=maybe_text,
+        outlook=st.sampled_from(Outlook),
+    )
+    refused = every(Refused, problem=texts, refusal=st.none() | why)
+    status = places.flatmap(
+        lambda place: every(
+            PoolStatus,
+            entitlement=st.just(place[0]),
+            standing=st.sampled_from(Standing),
+            pool=st.just(place[1]),
+            occupancy=some,
+            at=moments,
         )
-        return Refused(draw(texts), why)
-
-    def status():
-        entitlement, view = draw(st.sampled_from(some_pools))
-        return PoolStatus(
-            entitlement=entitlement,
-            standing=draw(st.sampled_from(Standing)),
-            pool=view,
-            occupancy=draw(st.sampled_from(some_rosters)),
-            at=draw(moments),
-        )
-
-    kinds = (served, refused, status, lambda: Done(draw(maybe_text)))
-    return [draw(st.sampled_from(kinds))() for _ in range(draw(st.integers(0, 8)))]
+    )
+    return draw(st.lists(served | refused | status | every(Done, nonce=maybe_text), max_size=8))
 
 
 def crossed(results, seconds=0.25):
@@ -191,7 +186,7 @@ def plain(result):
             result = replace(result, refusal=replace(result.refusal, occupancy=NOBODY))
         case _:
             roster = NOBODY
-    return result, (roster.holders, roster.more, roster.next_free_by, roster.group_id)
+    return result, astuple(roster)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**62), calls), max_size=5))
@@ -226,7 +221,7 @@ def test_what_a_batch_shares_is_still_shared(results):
     assert shared([result for _, result in crossed(results)[1]]) == shared(results)
 
 
-@given(entitlements, entitlements, views, holdings(), people, moments)
+@given(entitlements, entitlements, views, holdings, people, moments)
 def test_one_view_of_two_pools_is_told_apart(one, other, view, holding, who, at):
     """Should two entitlements ever share what is said of their pools, each answer still names its own."""
     results = [Served(entitlement=each, pool=view, holding=holding, who=who, at=at, sign=True) for each in (one, other, one)]
