@@ -26,7 +26,10 @@ from seatkeeper_server.store.migrations import Step
 from tests.cli.commands import command
 from tests.support.servers import BIN, Finished, clean_environment, seatkeeper
 
-VERBS = ("cloud", "sell", "change", "ls", "seats", "free", "vendor", "log", "why", "doctor", "verify")
+VERBS = (
+    *("cloud", "sell", "change", "ls", "seats", "free", "vendor", "log", "why", "doctor", "verify"),
+    *("backup", "restore", "migrate", "schema"),
+)
 DENIED, MISTYPED, UNUSABLE = 1, 2, 3
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.journeys import records
 from tests.journeys.wire import Caller, Reply
+from tests.support.disks import fill, small_disk
 from tests.support.servers import CloudServer, Sold, children_of
 
 SEATS = 5_000
@@ -23,28 +24,8 @@ MOST = 3_000  # calls until a disk of that size must be full
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """Give a small disk of its own; skip where none can be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", place], capture_output=True, text=True, timeout=30
-    )
-    if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here (that takes root): {mounted.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", place], check=True, timeout=30)
-
-
-def fill(disk: Path) -> Path:
-    """Write until nothing fits any more; give the file, by removing which space returns."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return filler
+    with small_disk(tmp_path / "disk", DISK) as disk:
+        yield disk
 
 
 class Crowd:

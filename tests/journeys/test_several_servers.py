@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.wire import Caller
+from tests.support import pgbouncer
 from tests.support.postgres import Clusters, servers
 from tests.support.servers import CloudServer, Sold, seatkeeper
 
@@ -101,6 +102,30 @@ async def test_the_verbs_beside_two_servers(pair: tuple[CloudServer, CloudServer
     assert one.ask_json("vendor")["tenantId"] == sold.tenant
     assert "not behind" in other.ask("clock")
     assert one.ask_json("verify")["holds"]
+
+
+@pytest.mark.skipif(pgbouncer.program() is None, reason="there is no PgBouncer")
+@pytest.mark.anyio
+async def test_two_servers_behind_a_pgbouncer(database: str, tmp_path: Path) -> None:
+    """Which lends connections for a transaction at a time, fewer than there are desks: nothing is kept in a connection."""
+    told = {"SEATKEEPER_DATABASE_PREPARE": "false"}
+    with (
+        pgbouncer.bounced(database, connections=3) as url,
+        CloudServer(tmp_path / "data", database=url, environment=told) as one,
+        CloudServer(tmp_path / "data", database=url, environment=told, options=("--workers", "2")) as other,
+    ):
+        sold = await asyncio.to_thread(one.sell, "acme", "solver", seats=40)
+        callers = [Caller(sold if number % 2 else at(other, sold), f"program-{number}") for number in range(50)]
+        taken = await asyncio.gather(*(caller.activate() for caller in callers))
+        kept = [(caller, reply) for caller, reply in zip(callers, taken, strict=True) if reply.status == 201]
+        refreshed = await asyncio.gather(*(caller.refresh(reply.token) for caller, reply in kept))
+        for caller in callers:
+            caller.hang_up()
+
+        assert sorted(reply.status for reply in taken) == [201] * 40 + [402] * 10
+        assert {reply.status for reply in refreshed} == {200}
+        assert other.ask_json("ls")[0]["used"] == 40
+        assert one.ask_json("verify")["holds"]
 
 
 def test_doctor_examines_postgresql(pair: tuple[CloudServer, CloudServer]) -> None:

@@ -1,4 +1,4 @@
-"""Every server there is: the real one as a process, and the SDK's FakeServer for other people's tests."""
+"""Every server there is: the real one as a process, on each database, and the SDK's FakeServer for other people's tests."""
 
 import os
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from seatkeeper.testing import FakeServer
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.domain.catalogue import Sale, Terms, read_feature
 from seatkeeper_server.service import selling
+from support.postgres import Clusters, servers
 from support.servers import CloudServer
 
 SEATS = 2
@@ -30,13 +31,31 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudServer]:
         yield server
 
 
-@pytest.fixture(params=["real", "fake"])
+@pytest.fixture(scope="session")
+def cloud_on_postgres(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudServer]:
+    """The same on PostgreSQL, with two workers."""
+    with (
+        clusters[next(iter(servers()))].empty() as url,
+        CloudServer(
+            tmp_path_factory.mktemp("cloud") / "data",
+            database=url,
+            options=("--workers", "2"),
+            environment={"SEATKEEPER_DESKS": "2"},
+        ) as server,
+    ):
+        yield server
+
+
+KINDS = {"real": "cloud", "postgres": "cloud_on_postgres"}
+
+
+@pytest.fixture(params=["real", *(["postgres"] if servers() else []), "fake"])
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     """Each server, with two seats that nobody has touched; `@pytest.mark.lease(seconds)` changes how long leases last."""
     asked = request.node.get_closest_marker("lease")
     lease = timedelta(seconds=asked.args[0]) if asked else LEASE
-    if request.param == "real":
-        yield _sold(request.getfixturevalue("cloud"), lease)
+    if request.param in KINDS:
+        yield _sold(request.getfixturevalue(KINDS[request.param]), lease)
     else:
         yield from _fake(lease)
 
@@ -45,7 +64,7 @@ def _sold(server: CloudServer, lease: timedelta) -> Target:
     features = tuple(read_feature(f"{key}={said}") for key, said in FEATURES.items())
     terms = Terms(seats=SEATS, lease=lease, features=features)
     sale = Sale(customer=f"customer-{next(_customers)}", product="solver", terms=terms)
-    with opened(server.data) as place, place.transaction() as desk:
+    with opened(server.data, server.database or None) as place, place.transaction() as desk:
         vault = place.vault(desk)
         sold = selling.sell(desk.catalogue, vault, sale, now=desk.now, starts_at=desk.now, random=os.urandom)
     return Target(server.url, sold.tenant_id, sold.product_id, sold.code, sold.public_key, SEATS, lease.total_seconds())

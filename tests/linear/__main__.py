@@ -2,6 +2,7 @@
 
 python -m tests.linear                                    a million calls of 200 programs on 100 seats, as `make linear` does
 python -m tests.linear --operations 50000 --kills 5       fewer, and the server is killed in between
+python -m tests.linear --servers 2 --postgres             two servers on one PostgreSQL of their own
 python -m tests.linear --check build/linear/history.bin   look at a history that was kept
 """
 
@@ -9,6 +10,8 @@ import shutil
 import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -18,6 +21,7 @@ from tests.linear import tampering
 from tests.linear.checker import Verdict, check
 from tests.linear.drive import Plan, Result, drive
 from tests.linear.history import SECOND, History
+from tests.linear.postgres import Postgres, running
 
 PLACE = Path("build/linear")
 SHORT = 20_000  # calls, of the run whose history is tampered with
@@ -29,13 +33,29 @@ def main() -> int:
     if asked.check is not None:
         return 0 if _told(check(History.load(asked.check)), 0.0) else 1
     shutil.rmtree(asked.place, ignore_errors=True)
-    result = drive(_plan(asked), asked.place / "long")
-    result.history.save(asked.place / "history.bin")
-    _tell(result)
+    with _database(asked) as database:
+        result = drive(_plan(asked), asked.place / "long", database)
+        result.history.save(asked.place / "history.bin")
+        _tell(result)
+        deadlocks = 0 if database is None else database.logged("deadlock detected")
+        if database is not None:
+            print(f"deadlocks in PostgreSQL's log: {deadlocks}")
     began = time.monotonic()
     verdict = check(result.history)
-    is_well = _told(verdict, time.monotonic() - began) and not result.record.odd
+    is_well = _told(verdict, time.monotonic() - began) and not result.record.odd and not deadlocks
     return 0 if _plant(_plan(asked), asked.place) and is_well else 1
+
+
+@contextmanager
+def _database(asked: Namespace) -> Iterator[Postgres | None]:
+    """Give a database for the servers to share, if one was asked for."""
+    if not asked.postgres:
+        yield None
+        return
+    from tests.support.postgres import servers  # only here, since all else needs no PostgreSQL
+
+    with running(next(iter(servers().values()))) as database:
+        yield database
 
 
 def _asked() -> Namespace:
@@ -46,6 +66,9 @@ def _asked() -> Namespace:
     parser.add_argument("--seats", type=int, default=usual.seats, help="seats they fight for")
     parser.add_argument("--lease", type=int, default=usual.lease, help="seconds a lease lasts")
     parser.add_argument("--linger", type=int, default=usual.linger, help="seconds a returned place stays taken")
+    parser.add_argument("--servers", type=int, default=usual.servers, help="server processes, on one PostgreSQL")
+    parser.add_argument("--postgres", action="store_true", help="run a PostgreSQL for them")
+    parser.add_argument("--database-kills", type=int, default=usual.database_kills, help="how often it is killed")
     parser.add_argument("--kills", type=int, default=usual.kills, help="how often the server is killed")
     parser.add_argument("--seed", type=int, default=usual.seed, help="of the programs' chances")
     parser.add_argument("--place", type=Path, default=PLACE, help="where data, log and history go; emptied first")
@@ -60,9 +83,11 @@ def _plan(asked: Namespace) -> Plan:
         seats=asked.seats,
         lease=asked.lease,
         linger=asked.linger,
+        servers=asked.servers,
         seed=asked.seed,
     )
-    return plan.with_kills(asked.kills) if asked.kills else plan
+    killed = asked.kills or asked.database_kills
+    return plan.with_kills(asked.kills, asked.database_kills) if killed else plan
 
 
 def _tell(result: Result) -> None:
@@ -92,7 +117,7 @@ def _told(verdict: Verdict, seconds: float) -> bool:
 
 def _plant(plan: Plan, place: Path) -> bool:
     """Tamper with the history of a shorter run, in every way there is; the checker has to notice each."""
-    short = drive(replace(plan, operations=SHORT, kills=0), place / "short").history
+    short = drive(replace(plan, operations=SHORT, servers=1, kills=0, database_kills=0), place / "short").history
     verdicts = {name: check(untrue) for name, untrue in tampering.all_of(short, Random(plan.seed))}
     accepted = [name for name, verdict in verdicts.items() if verdict.accepted]
     print(f"tampered with: {len(verdicts)} histories, of which noticed: {len(verdicts) - len(accepted)}", *accepted, sep="\n  ")

@@ -29,7 +29,8 @@ from tests.linear.history import SECOND, Feature, History, Kind, Operation, Outc
 from tests.linear.programs import Habits, Record, crowd
 from tests.support.servers import CloudServer, Sold, seatkeeper
 
-MARGIN = 6.0  # seconds: three beats
+BEAT = 2.0  # seconds
+MARGIN = 3 * BEAT
 RENDER, PAGES = 40, 2_000
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -191,6 +192,7 @@ def rules_of(plan: Plan) -> Rules:
         lease=plan.lease * SECOND,
         margin=round(MARGIN * SECOND),
         linger=plan.linger * SECOND,
+        beat=round(BEAT * SECOND),
         features={"render": Feature(RENDER, returnable=True), "pages": Feature(PAGES, returnable=False)},
         uncertainty=round(plan.uncertainty * SECOND),
         lag=round(plan.lag * SECOND),
@@ -253,13 +255,25 @@ class _Cpu:
 
 
 def _cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """Give the processor time of a server, and of what it started, in seconds."""
+    fields = [Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in family_of(pid)]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / _TICKS
 
 
 def _peak_of(pid: int) -> float:
+    return sum(megabytes(each, "VmHWM") for each in family_of(pid))
+
+
+def megabytes(pid: int, what: str) -> float:
+    """Give what a process's status says of its memory (proc(5))."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(what))
+
+
+def family_of(pid: int) -> list[int]:
+    """Give a process and those that it started, which live."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [pid, *(int(child) for task in tasks for child in (task / "children").read_text().split())]
 
 
 def _trust(sold: Sold) -> Trust:

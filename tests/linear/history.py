@@ -77,14 +77,16 @@ class Feature(Struct, array_like=True, frozen=True):
 class Rules(Struct, frozen=True, kw_only=True):
     """What was sold, and how exactly moments are known. All times in microseconds.
 
-    `uncertainty` is how far a server's clock may be from the test's, either way. `lag` is by how much the moment in a lease may
-    be older than the pool's own time: 0 where a clock is read under the lock that orders decisions.
+    `beat` is how often servers say that they are there. `uncertainty` is how far a server's clock may be from the test's,
+    either way. `lag` is by how much the moment in a lease may be older than the pool's own time: 0 where a clock is read under
+    the lock that orders decisions.
     """
 
     seats: int
     lease: int
     margin: int
     linger: int = 0
+    beat: int = 0
     ends: int | None = None
     features: dict[str, Feature] = {}
     uncertainty: int = 0

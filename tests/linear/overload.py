@@ -15,11 +15,12 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 
+from tests.linear.drive import family_of, megabytes
 from tests.linear.wire import Line, Lost, Unreachable
 from tests.support.servers import CloudServer, Sold
 
@@ -61,16 +62,13 @@ class Report:
         return [each for each in self.refreshes if each.status != 200]
 
     @property
-    def usual(self) -> float:
-        """How long a refresh took before the flood, of a hundred the slowest but one."""
-        return slow(self.during(0, self.began))
-
-    @property
-    def normal_after(self) -> float:
-        """How many seconds after the flood refreshes were as quick as before again, and stayed so."""
-        bound = max(NORMAL * self.usual, 0.02)
-        slow_ones = [each.at + each.took for each in self.during(self.ended, float("inf")) if each.took > bound]
-        return max(slow_ones, default=self.ended) - self.ended
+    def normal_after(self) -> int:
+        """How many seconds after the flood most refreshes of a second were as quick as before again, and stayed so."""
+        bound = max(NORMAL * median(each.took for each in self.during(0, self.began)), 0.02)
+        last = max((each.at for each in self.refreshes), default=self.ended)
+        seconds = [self.during(since, since + 1) for since in _steps(self.ended, last)]
+        slow_ones = [number for number, each in enumerate(seconds, 1) if each and median(r.took for r in each) > bound]
+        return max(slow_ones, default=0)
 
     def peak_mb(self, since: float, until: float) -> float:
         """Give the most memory that the server took in a time."""
@@ -81,6 +79,13 @@ def slow(refreshes: Sequence[Refreshed]) -> float:
     """Give how long the slowest but one of a hundred took, in seconds."""
     took = [each.took for each in refreshes]
     return quantiles(took, n=100)[-1] if len(took) > 1 else 0.0
+
+
+def _steps(since: float, until: float) -> Iterator[float]:
+    """Give the seconds of a time."""
+    while since < until:
+        yield since
+        since += 1
 
 
 async def overload(
@@ -159,9 +164,7 @@ async def _hold(sold: Sold, port: int, token: str, number: int, report: Report, 
 
 async def _weigh(pid: int, report: Report, is_over: Callable[[], bool]) -> None:
     while not is_over():
-        status = await asyncio.to_thread(Path(f"/proc/{pid}/status").read_text)
-        megabytes = next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
-        report.memory.append((time.monotonic(), megabytes))
+        report.memory.append((time.monotonic(), sum(megabytes(each, "VmRSS") for each in family_of(pid))))
         await asyncio.sleep(0.2)
 
 
@@ -186,7 +189,7 @@ def tell(report: Report) -> None:
         )
     peak, end = report.peak_mb(0, report.ended), report.memory[-1][1]
     print(f"memory: {report.peak_mb(0, report.began):.0f} MB before, {peak:.0f} MB at most, {end:.0f} MB at the end")
-    print(f"back to normal {report.normal_after:.1f} s after the flood")
+    print(f"back to normal {report.normal_after} s after the flood")
 
 
 def main() -> int:

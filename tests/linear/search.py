@@ -19,7 +19,7 @@ and, where `lag` is not 0, a decision is put at the earliest moment that its lea
 these was there, so that "no order was found" is then no proof that there is none.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -111,7 +111,7 @@ class _Walk:
         self.for_short: dict[str, list[int]] = defaultdict(list)  # … or for too little of a feature
         self.for_own: dict[int, list[int]] = defaultdict(list)  # calls that wait for something to become of their own seat
         self.undone: list[int] = []  # feature calls without an answer whose repeat was answered
-        self.gaps = sorted((call.sent - call.amount, call.sent) for call in self.calls if call.kind is Kind.DOWNTIME)
+        self.gaps = _gaps(self.calls)
         self.events: list[Event] = [self._served(event) for event in self._plan()]
         heapify(self.events)
 
@@ -165,7 +165,7 @@ class _Walk:
         number = bisect_right(self.gaps, (moment, FOREVER)) - 1
         if number < 0 or moment >= self.gaps[number][1] or what == DECIDES:
             return event
-        begins, ends = self.gaps[number]
+        begins, ends, _ = self.gaps[number]
         return (begins, what, rank, call) if what == CLOSES else (ends + 1, what, rank, call)
 
     def _may_be_done(self, index: int, call: Operation, last_use: dict[tuple[int, int] | None, int]) -> bool:
@@ -497,7 +497,7 @@ def _decisions(calls: list[Operation], others: dict[int, tuple[int, int]]) -> It
 
 
 def _shown_by_repeats(
-    calls: list[Operation], lease: int, uncertainty: int, gaps: list[tuple[int, int]]
+    calls: list[Operation], lease: int, uncertainty: int, gaps: list[tuple[int, int, int]]
 ) -> dict[int, tuple[int, int]]:
     """Find activations without an answer whose repeat says that they were done; when, and before which number: the repeat's."""
     made = {c.key for c in calls if c.lease is not None and c.is_new and c.key is not None}
@@ -516,15 +516,27 @@ def _shown_by_repeats(
     return found
 
 
-def _granted_at(shown: Lease, lease: int, sent: int, gaps: list[tuple[int, int]]) -> int:
+def _granted_at(shown: Lease, lease: int, sent: int, gaps: list[tuple[int, int, int]]) -> int:
     """Say when a lease was granted that a repeat shows: one lease before its end, but for downtime in between."""
     since = shown.ends - lease
-    for begins, ends in gaps:
+    for begins, ends, given in gaps:
         if sent <= begins and ends <= shown.issued:
             if shown.ends == ends + round(lease / 3):
                 return begins  # more can't be known; it was the last that was done before
-            since -= ends - begins
+            since -= given
     return since
+
+
+def _gaps(calls: list[Operation]) -> list[tuple[int, int, int]]:
+    """Give the times in which nothing was decided: from the last decision to when time was given back, and how much was."""
+    issued = sorted(call.lease.issued for call in calls if call.lease is not None)
+    gaps = []
+    for call in calls:
+        if call.kind is Kind.DOWNTIME:
+            before = bisect_left(issued, call.sent)
+            last = issued[before - 1] if before else call.sent - call.amount
+            gaps.append((max(last, call.sent - call.amount), call.sent, call.amount))
+    return sorted(gaps)
 
 
 def _earlier(calls: list[Operation]) -> list[int]:

@@ -384,15 +384,18 @@ class Pool:
     # --- downtime ---------------------------------------------------------------------------------------------------
 
     def _mistimed(self, call: Operation, now: int) -> str:
+        """Servers say only every beat that they are there, so what they give back may begin a beat before the last decision."""
         late = self.now - (now - call.amount)
-        return f"a downtime began {late} µs before the last decision" if late > 0 else ""
+        if now < self.now:
+            return f"a downtime ended {self.now - now} µs before the last decision"
+        return f"a downtime began {late} µs before the last decision" if late > self.rules.beat else ""
 
     def _give_back_downtime(self, gap: int, now: int) -> None:
         """Move every place's end by a time in which nobody could be served. Who holds gets a third of a lease at least, once.
 
         Keys are kept for as much longer.
         """
-        self.settle(now - gap)
+        self.settle(max(self.now, now - gap))
         self.now = now
         for key, (seat, generation, until) in self._keys.items():
             if until > now - gap:

@@ -1,6 +1,8 @@
 """Servers that really listen, on 127.0.0.1 and a free port, for as long as a block lasts."""
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,22 @@ class Running:
 
     def stop(self) -> None:
         self.server.stop()
+
+    def begin_to_stop(self) -> None:
+        """Stop, and come back when no new connection is taken any more."""
+        self.stop()
+        deadline = time.monotonic() + PATIENCE
+        while self.is_listening and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.05)  # connections are told in the same breath
+
+    @property
+    def is_listening(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE).close()
+        except OSError:
+            return False
+        return True
 
     def has_ended(self) -> bool:
         self.thread.join(PATIENCE)

@@ -54,6 +54,20 @@ def taken(monkeypatch):
     return bodies
 
 
+@pytest.fixture
+def heads(monkeypatch):
+    """Set when a head has come to the door."""
+    come = threading.Event()
+    complete = Door.on_headers_complete
+
+    def noted(self):
+        complete(self)
+        come.set()
+
+    monkeypatch.setattr(Door, "on_headers_complete", noted)
+    return come
+
+
 @contextmanager
 def serving(routes=ROUTES, protocol=Door, **settings):
     """A server with these routes."""
@@ -84,6 +98,11 @@ def exchange(port, *parts, between=0.0):
         while piece := connection.recv(65_536):
             received += piece
         return received
+
+
+def rest_of(connection):
+    """Everything that still comes."""
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def test_a_whole_request_is_answered_at_the_door(taken):
@@ -207,8 +226,11 @@ def test_a_connection_is_kept(taken):
 def test_nothing_of_a_request_is_left_for_the_next(taken):
     """Headers and bodies are forgotten with the answer."""
     bare = b"GET /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    with serving() as server:
-        answer = exchange(server.port, request("POST", "/echo", b"body"), bare, between=0.1)
+    with serving() as server, socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        connection.sendall(request("POST", "/echo", b"body"))
+        assert b'"body"]' in connection.recv(65_536)
+        connection.sendall(bare)
+        answer = rest_of(connection)
 
     assert taken == [b"body", b""]
     assert answer.endswith(b'["GET", "/echo", null, "127.0.0.1", ""]')
@@ -229,11 +251,6 @@ def test_requests_that_come_together_are_answered_in_order(taken, first):
 
     assert taken == []
     assert [answer.index(b'"%d"]' % number) for number in range(4)] == sorted(answer.index(b'"%d"]' % n) for n in range(4))
-
-
-def rest_of(connection):
-    """Everything that still comes."""
-    return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def test_requests_that_come_too_early_wait_their_turn(taken):
@@ -280,11 +297,17 @@ def test_a_bug_of_ours_is_an_answer(taken):
     async def broken(request):
         raise ZeroDivisionError
 
-    with serving({"/broken": {"GET": broken}}) as server:
-        answer = exchange(server.port, request("GET", "/broken"), request("GET", "/broken", close=True), between=0.1)
+    with (
+        serving({"/broken": {"GET": broken}}) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection,
+    ):
+        connection.sendall(request("GET", "/broken"))
+        first = connection.recv(65_536)
+        connection.sendall(request("GET", "/broken", close=True))
+        second = rest_of(connection)
 
     assert taken == [b"", b""]
-    assert answer.count(b"HTTP/1.1 503 ") == 2
+    assert [answer.startswith(b"HTTP/1.1 503 ") for answer in (first, second)] == [True, True]
 
 
 TOO_LARGE = b"x" * 65_537
@@ -359,6 +382,8 @@ def test_from_who_does_not_read_nothing_is_read(taken):
         serving({"/long": {"GET": long_winded}}) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection,
     ):
+        connection.sendall(request("GET", "/long"))
+        connection.recv(1)
         for _ in range(20):
             connection.sendall(request("GET", "/long"))
             time.sleep(0.02)
@@ -390,8 +415,7 @@ def test_a_stop_answers_what_is_under_way(taken):
     with slowly() as (routes, entered, release), serving(routes) as server, ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(exchange, server.port, request("GET", "/slow"))
         entered.wait(PATIENCE)
-        server.stop()
-        time.sleep(0.3)
+        server.begin_to_stop()
         still_waiting = not under_way.done()
         release.set()
 
@@ -401,14 +425,13 @@ def test_a_stop_answers_what_is_under_way(taken):
     assert taken == [b""]
 
 
-def test_a_stop_answers_what_is_arriving(taken):
+def test_a_stop_answers_what_is_arriving(taken, heads):
     """A head has come, its body is awaited: it gets its answer, and the connection ends with it."""
     with serving() as server, socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         whole = request("POST", "/echo", b"body")
         connection.sendall(whole[:-1])
-        time.sleep(0.2)
-        server.stop()
-        time.sleep(0.3)
+        assert heads.wait(PATIENCE)
+        server.begin_to_stop()
         connection.sendall(whole[-1:])
         answer = rest_of(connection)
 
@@ -417,14 +440,13 @@ def test_a_stop_answers_what_is_arriving(taken):
     assert taken == [b"body"]
 
 
-def test_a_stop_ends_what_was_handed_over(taken):
+def test_a_stop_ends_what_was_handed_over(taken, heads):
     """A stop that comes before a body that turns out not to be simple still ends the connection with the answer."""
     with serving() as server, socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         whole = request("POST", "/echo", TOO_LARGE)
         connection.sendall(whole[:60_000])
-        time.sleep(0.2)
-        server.stop()
-        time.sleep(0.3)
+        assert heads.wait(PATIENCE)
+        server.begin_to_stop()
         connection.sendall(whole[60_000:])
         answer = rest_of(connection)
 

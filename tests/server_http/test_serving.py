@@ -377,14 +377,6 @@ def test_a_forwarded_address_is_believed_of_named_proxies_only():
 # --- the stop ------------------------------------------------------------------------------------------------------
 
 
-def is_listening(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
-    except OSError:
-        return False
-    return True
-
-
 def test_a_stop_answers_what_is_under_way():
     """Nothing new is taken, the request under way gets its answer, then the server ends."""
     entered, release = threading.Event(), threading.Event()
@@ -398,10 +390,7 @@ def test_a_stop_answers_what_is_under_way():
     with running(slow, settings()) as server, ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(live, server.url)
         entered.wait(PATIENCE)
-        server.stop()
-        deadline = time.monotonic() + PATIENCE
-        while is_listening(server.port) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        server.begin_to_stop()
         still_waiting = not under_way.done()
         release.set()
 

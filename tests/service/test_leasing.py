@@ -785,7 +785,7 @@ def test_who_has_returned_his_seat_is_not_named_among_its_holders(store: AnyStor
 
 
 def test_newcomers_of_one_batch_are_refused_each_for_his_own_reason(store: AnyStore) -> None:
-    """A flood of a full pool is decided alike; who asks for more, shows a key, or comes after a return is decided by himself."""
+    """A flood of a full pool is decided alike; who asks for more, shows a key or comes after a return is decided apart."""
     house = make_house(store, seats=1, features=(RENDER,))
     first = served(house.one(activate("first", key="k")))
     outcomes = house.ask(

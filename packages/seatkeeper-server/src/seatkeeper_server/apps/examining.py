@@ -40,7 +40,12 @@ def of_sqlite(path: Path) -> Iterator[Finding]:
     found = health.examine(path)
     yield Finding("schema", OK, f"{found.schema} of {found.schema_known}")
     if found.damage:
-        yield Finding("integrity", FAILED, "; ".join(found.damage[:3]), "stop the server and restore the newest backup")
+        yield Finding(
+            "integrity",
+            FAILED,
+            "; ".join(found.damage[:3]),
+            "stop the server and restore the newest backup (seatkeeper restore)",
+        )
     else:
         yield Finding("integrity", OK, "every page and index is sound")
     durable = f"journal {found.journal_mode}, synchronous {found.synchronous}"
@@ -94,7 +99,10 @@ def _schema(found: postgres_health.Health) -> Finding:
         )
     if found.leftovers:
         return Finding(
-            "schema", WARNING, f"{seen}, {found.leftovers} to finish", "finish the upgrade when no older server is left"
+            "schema",
+            WARNING,
+            f"{seen}, {found.leftovers} to finish",
+            "finish the upgrade when no older server is left (seatkeeper schema --finish)",
         )
     return Finding("schema", OK, seen)
 

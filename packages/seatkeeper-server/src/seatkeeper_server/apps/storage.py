@@ -21,6 +21,7 @@ from seatkeeper_server.settings import URL_SCHEMES, Settings
 from seatkeeper_server.store import health, postgres_health
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.locking import DirectoryInUse, DirectoryLock, is_served
+from seatkeeper_server.store.migrations import Step
 from seatkeeper_server.store.postgres import PostgresStore, public_name
 from seatkeeper_server.store.sqlite import SqliteStore
 from seatkeeper_server.store.transaction import SqlTransaction
@@ -40,6 +41,18 @@ class AnyStore(Store, Protocol):
 
     def migrate(self, now: datetime) -> None:
         """Bring a new or older database to this code's schema, as far as older code can go on beside it."""
+        ...
+
+    def finish_migration(self, now: datetime) -> None:
+        """Take away what only older code needed. No older server or verb may work with this database any more."""
+        ...
+
+    def steps(self) -> dict[int, str]:
+        """Give the steps of the schema that this database has, by number."""
+        ...
+
+    def waiting(self) -> list[Step]:
+        """Give the steps that this database lacks: those that add, then those that take away."""
         ...
 
     def found(self, database_id: str, now: datetime) -> tuple[str, int]:

@@ -31,6 +31,14 @@ _VERBS = (
     ("doctor", "Examine the server's data, keys, clock and disk.", "seatkeeper doctor --data ./vendor"),
     ("clock", "Put a recorded time right that was wrong.", "seatkeeper clock --set-back"),
     ("verify", "Check that facts, counters and seats say the same.", "seatkeeper verify"),
+    ("backup", "Write everything into one file, beside a running server.", "seatkeeper backup vendor-2026-06-01.tar"),
+    ("restore", "Restore a backup into an empty place.", "seatkeeper restore vendor-2026-06-01.tar --data ./vendor"),
+    (
+        "migrate",
+        "Move everything from a data directory into PostgreSQL.",
+        "seatkeeper migrate --to postgresql://seatkeeper@db.example/vendor --data ./vendor",
+    ),
+    ("schema", "Show the steps of the schema, or finish an upgrade.", "seatkeeper schema --finish"),
     ("demo", "Watch seats being taken, refused, lost and won back.", "seatkeeper demo"),
 )
 

@@ -56,8 +56,12 @@ def _exit_code(error: Exception) -> int | None:
     from seatkeeper_server.sealing import SealKeyError
     from seatkeeper_server.service.catalogue import CannotDo
     from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
+    from seatkeeper_server.store.archive import BackupUnusable
+    from seatkeeper_server.store.copying import CannotCopy
+    from seatkeeper_server.store.files import AlreadyThere
     from seatkeeper_server.store.locking import DirectoryInUse
     from seatkeeper_server.store.migrations import SchemaTooNew
+    from seatkeeper_server.store.moved import DirectoryMoved
 
     match error:
         case CannotDo():
@@ -72,6 +76,10 @@ def _exit_code(error: Exception) -> int | None:
             | StorageUnavailable()
             | SchemaTooNew()
             | DirectoryInUse()
+            | DirectoryMoved()
+            | BackupUnusable()
+            | CannotCopy()
+            | AlreadyThere()
         ):
             return UNUSABLE
         case _:

@@ -108,6 +108,7 @@ _NOTES: Mapping[str, Callable[[Said], str]] = {
     "unblocked": lambda data: "is not blocked any more",
     "blocked": lambda data: f"is refused until {_clock(data.get('until'))}",
     "downtime": lambda data: f"server was down for {data.get('seconds', 0):.0f} s; leases got the time back",
+    "restored": lambda data: f"restored from the backup of {_clock(data.get('backup'))}; epoch {data.get('epoch')} begins",
     "clockSetBack": lambda data: f"clock set back by {data.get('seconds', 0):.0f} s",
 }
 

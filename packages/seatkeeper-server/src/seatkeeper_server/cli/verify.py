@@ -13,14 +13,17 @@ def verify(*, data: Data = None, database: Database = None, json: Json = False) 
     with opened(data, database) as place:
         found = verifying.verify(place.reader.read)
     if json:
-        print_json(_as_data(found))
+        print_json(as_data(found))
     else:
-        for one in found.breaks:
-            say(_as_text(one))
-        verdict = "everything fits" if found.holds else f"{counted(len(found.breaks), 'place')} where it does not fit"
-        counts = (counted(found.chains, "chain"), counted(found.facts, "fact"), counted(found.counters, "counter"))
-        say(f"{', '.join(counts)}: {verdict}")
+        say(*as_lines(found))
     return DONE if found.holds else REFUSED
+
+
+def as_lines(found: Verified) -> list[str]:
+    """Say where it does not fit, then what was looked at."""
+    verdict = "everything fits" if found.holds else f"{counted(len(found.breaks), 'place')} where it does not fit"
+    counts = (counted(found.chains, "chain"), counted(found.facts, "fact"), counted(found.counters, "counter"))
+    return [*map(_as_text, found.breaks), f"{', '.join(counts)}: {verdict}"]
 
 
 def _as_text(one: Break) -> str:
@@ -28,7 +31,8 @@ def _as_text(one: Break) -> str:
     return f"{where}: {one.what}"
 
 
-def _as_data(found: Verified) -> dict[str, object]:
+def as_data(found: Verified) -> dict[str, object]:
+    """Give what was found, for programs."""
     return {
         "holds": found.holds,
         "chains": found.chains,

@@ -12,7 +12,7 @@ So transactions never wait for each other in a circle.
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from selectors import EVENT_READ, DefaultSelector
 from threading import Lock
@@ -33,7 +33,7 @@ from seatkeeper_server.service.ports import (
     StorageUnavailable,
 )
 from seatkeeper_server.store import migrations, queries, rows
-from seatkeeper_server.store.migrations import Phase, SchemaTooNew
+from seatkeeper_server.store.migrations import Phase, SchemaTooNew, Step
 from seatkeeper_server.store.rows import Row, json_text, moment
 from seatkeeper_server.store.transaction import SqlTransaction
 
@@ -264,6 +264,26 @@ class PostgresStore:
             StorageUnavailable: it can't be reached, or somebody has what has to be changed.
         """
         self._apply(Phase.POST, now)
+
+    def steps(self) -> dict[int, str]:
+        """Give the steps of the schema that this database has, by number.
+
+        Raises:
+            StorageUnavailable: it can't be reached.
+        """
+        with self._told(), closing(self._connect()) as connection:
+            is_new = connection.execute("SELECT to_regclass('migration') IS NULL").fetchone() == (True,)
+            return {} if is_new else dict(connection.execute("SELECT number, name FROM migration").fetchall())
+
+    def waiting(self) -> list[Step]:
+        """Give the steps that this database lacks: those that add, then those that take away.
+
+        Raises:
+            SchemaTooNew: the database was written by newer code.
+            StorageUnavailable: it can't be reached.
+        """
+        done = self.steps()
+        return [step for phase in Phase for step in migrations.missing("postgres", done, phase)]
 
     def _apply(self, phase: Phase, now: datetime) -> None:
         with self._told():

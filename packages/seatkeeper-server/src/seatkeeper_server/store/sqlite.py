@@ -1,7 +1,8 @@
 """SQLite: the embedded store, with nothing to install.
 
 Durable means: WAL, `synchronous=FULL`, so that a transaction that ended without an error is on disk. One process serves a
-directory (`locking.py`); command-line verbs write beside it in short transactions. What a store promises: `contract.md`.
+directory (`locking.py`); command-line verbs write beside it in short transactions; nobody opens one that was moved to another
+database (`moved.py`). What a store promises: `contract.md`.
 Nobody but the owner can read its files, whatever directory they lie in.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 import apsw
 
 from seatkeeper_server.service.ports import PoolKey, StorageFull, StorageUnavailable
-from seatkeeper_server.store import migrations, queries
+from seatkeeper_server.store import migrations, moved, queries
 from seatkeeper_server.store.migrations import Phase, SchemaTooNew, Step
 from seatkeeper_server.store.rows import Row, micros
 from seatkeeper_server.store.transaction import SqlTransaction
@@ -63,6 +64,7 @@ class SqliteStore:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._directory = None if path is None else str(path.parent)
         self._lock = RLock()
         self._sql = queries.load(*SQL_FILES)
         self._connection: apsw.Connection | None = None
@@ -74,6 +76,7 @@ class SqliteStore:
         Raises:
             StorageFull: the disk is full; nothing was recorded.
             StorageUnavailable: any other trouble with the file; nothing was recorded.
+            DirectoryMoved: the data are in another database; nothing was recorded.
         """
         with self._lock:
             with self._told():
@@ -81,6 +84,8 @@ class SqliteStore:
                 connection.execute("BEGIN IMMEDIATE")
             try:
                 with self._told():
+                    if self._directory is not None:
+                        moved.refuse(self._directory)  # it may have been while we waited for our turn
                     yield SqliteTransaction(connection, self._sql)
                     connection.execute("COMMIT")
             except BaseException:
@@ -109,6 +114,22 @@ class SqliteStore:
             SchemaTooNew: the database was written by newer code.
         """
         self._apply(Phase.POST, now)
+
+    def steps(self) -> dict[int, str]:
+        """Give the steps of the schema that this database has, by number."""
+        with self._lock, self._told():
+            connection = self._connected()
+            is_new = not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migration'").fetchone()
+            return {} if is_new else _done(connection)
+
+    def waiting(self) -> list[Step]:
+        """Give the steps that this database lacks: those that add, then those that take away.
+
+        Raises:
+            SchemaTooNew: the database was written by newer code.
+        """
+        done = self.steps()
+        return [step for phase in Phase for step in migrations.missing("sqlite", done, phase)]
 
     def _apply(self, phase: Phase, now: datetime) -> None:
         with self._lock, self._told():
@@ -155,6 +176,7 @@ class SqliteStore:
 
     def _connect(self) -> apsw.Connection:
         if self._path is not None:
+            moved.refuse(str(self._path.parent))
             _keep_private(self._path)
         connection = apsw.Connection(":memory:" if self._path is None else str(self._path), statementcachesize=256)
         connection.set_busy_timeout(BUSY_TIMEOUT // MILLISECOND)
