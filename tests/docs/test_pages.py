@@ -10,10 +10,10 @@ import pytest
 import seatkeeper
 from seatkeeper._seat import State
 from tests.docs.authority import write_certificates
-from tests.docs.conftest import Shell
+from tests.docs.conftest import Shell, free_port
 from tests.docs.pages import ROOT, blocks
 from tests.support import postgres
-from tests.support.postgres import Clusters
+from tests.support.postgres import Clusters, servers
 
 DOCS = ROOT / "docs"
 SELL = "seatkeeper cloud > server.log 2>&1 &\nseatkeeper sell acme solver --seats 2 --env > acme.env\n. ./acme.env\n"
@@ -178,3 +178,19 @@ def test_the_unit_names_real_settings() -> None:
     settings = (DOCS / "reference" / "settings.md").read_text()
 
     assert [name for name in re.findall(r"SEATKEEPER_\w+", unit) if f"`{name}`" not in settings] == []
+
+
+@pytest.mark.skipif(not servers(), reason="there is no PostgreSQL to test with")
+def test_several_servers_on_postgresql(shell: Shell, clusters: Clusters) -> None:
+    """One with workers, one beside it with a copy of the sealing key, and programs at either."""
+    name, first, second = blocks(DOCS / "howto" / "several-servers.md", "sh")
+    other = str(free_port())
+    told = re.findall(r"^export (\w+)=(postgresql://\S+)$", name, re.MULTILINE)
+    with clusters[next(iter(servers()))].empty() as url:
+        done = shell.run(first + second.replace("6501", other), SEATKEEPER_DATABASE=url)
+        held = shell.run(". ./acme.env; seat run -- echo works", SEATKEEPER_SERVER=f"http://127.0.0.1:{other}")
+        shell.end()
+
+    assert told == [("SEATKEEPER_DATABASE", "postgresql://seatkeeper@db.example/seats")]
+    assert re.search(r"^server +ok +serving", done.stdout, re.MULTILINE), done
+    assert "works" in held.stdout, held

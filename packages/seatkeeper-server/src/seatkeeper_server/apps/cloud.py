@@ -174,7 +174,15 @@ def _serve_with_workers(settings: Settings, announce: Callable[[str], None]) -> 
     def work(place: int, worker: Worker) -> None:
         with build(settings, Board(memory, place)) as cloud:
             spare_the_collector()
-            serve_http(cloud.app, settings, lambda url: worker.serves(), running=worker.obeys, protocol=Door, listener=listener)
+            serve_http(
+                cloud.app,
+                settings,
+                lambda url: worker.serves(),
+                running=worker.obeys,
+                protocol=Door,
+                listener=listener,
+                shares=worker.shares,
+            )
 
     Crew(settings.workers, work, stops_within=settings.stop_within).run(
         listener, lambda: _listening(settings, url, clock_state, announce)
