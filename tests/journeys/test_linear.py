@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.linear import tampering
+from tests.linear import postgres, tampering
 from tests.linear.checker import check
 from tests.linear.drive import Plan, drive
 from tests.linear.history import Kind, Outcome
@@ -46,4 +46,22 @@ def test_a_server_that_is_killed_is_linearizable(tmp_path: Path) -> None:
 
     assert verdict.accepted, verdict
     assert any(call.outcome is Outcome.UNKNOWN for call in result.history.operations)
+    assert result.record.odd == []
+
+
+@pytest.mark.timeout(300)
+def test_two_servers_on_one_database_are_one_counter(tmp_path: Path) -> None:
+    """It makes no difference which of two servers on one PostgreSQL is asked; one of them is killed, and comes back."""
+    found = pytest.importorskip("tests.support.postgres").servers()
+    if not found:
+        pytest.skip("there is no PostgreSQL to test with")
+    plan = replace(SHORT, operations=4_000, servers=2).with_kills(1)
+
+    with postgres.running(next(iter(found.values()))) as database:
+        result = drive(plan, tmp_path, database)
+        deadlocks = database.logged("deadlock detected")
+    verdict = check(result.history)
+
+    assert verdict.accepted, verdict
+    assert deadlocks == 0
     assert result.record.odd == []
