@@ -23,7 +23,7 @@ class InThread:
         self._thread.start()
 
     def _run(self, program: Callable[[socket.socket], None]) -> None:
-        with self._connection as connection:
+        with self._connection as connection, suppress(OSError):  # it was cut: a process would have ended too
             program(connection)
 
     def wait(self) -> int:
