@@ -162,7 +162,7 @@ class CloudServer:
 
     def verb(self, *arguments: str) -> Finished:
         """Run a verb on the server's data."""
-        return seatkeeper(*arguments, *self._where)
+        return seatkeeper(*arguments, *self._where, **self.environment)
 
     @property
     def _where(self) -> list[str | Path]:

@@ -51,6 +51,7 @@ LOST_WITHIN: Mapping[str, str | int] = {  # how soon a host that doesn't answer 
 }
 
 _OUR_OWN_FAULT = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError)
+_NOT_ITS_OWN_CONNECTION = (errors.DuplicatePreparedStatement, errors.InvalidSqlStatementName)  # a pooler lends it to others
 _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -435,6 +436,10 @@ class PostgresStore:
             raise Conflict(f"{self._name}: {error}") from error
         except errors.InsufficientPrivilege as error:
             raise StorageUnavailable(f"{self._name}: {error}") from error
+        except _NOT_ITS_OWN_CONNECTION as error:
+            raise StorageUnavailable(
+                f"{self._name}: {error}; behind this pooler set SEATKEEPER_DATABASE_PREPARE=false"
+            ) from error
         except _OUR_OWN_FAULT:
             raise
         except psycopg.Error as error:
