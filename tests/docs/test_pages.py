@@ -10,8 +10,10 @@ import pytest
 import seatkeeper
 from seatkeeper._seat import State
 from tests.docs.authority import write_certificates
-from tests.docs.conftest import Shell
+from tests.docs.conftest import Shell, free_port
 from tests.docs.pages import ROOT, blocks
+from tests.support import postgres
+from tests.support.postgres import Clusters, servers
 
 DOCS = ROOT / "docs"
 SELL = "seatkeeper cloud > server.log 2>&1 &\nseatkeeper sell acme solver --seats 2 --env > acme.env\n. ./acme.env\n"
@@ -116,6 +118,43 @@ def test_keeping_many_seats_from_one_place(shell: Shell) -> None:
     assert re.fullmatch(r"node8/worker-7: .* no longer held.*\n19 seats held\n", told.stdout), told
 
 
+def test_backing_up_and_restoring(shell: Shell) -> None:
+    """Beside the running server, checked without us, restored into a directory that a server then serves."""
+    back_up, check, restore = blocks(DOCS / "howto" / "back-up-and-restore.md", "sh")
+    key = 'cp "$XDG_DATA_HOME/seatkeeper/cloud/seal.key" seal.key\n'
+    done = shell.run(SELL + HOLD.format(user="ada") + back_up + check + key + restore + "seatkeeper doctor --data ./restored")
+
+    assert done.returncode == 0, done.stderr
+    assert "vendor.tar: 1 vendor, 1 entitlement, 1 place" in done.stdout
+    assert '"format": 1' in done.stdout
+    assert "seatkeeper.db: OK" in done.stdout
+    assert "now in epoch 2" in done.stdout
+
+
+@pytest.mark.skipif(not postgres.servers(), reason="there is no PostgreSQL to test with")
+def test_moving_to_postgresql(shell: Shell, clusters: Clusters) -> None:
+    """Looked at beforehand, moved, served from there; and its upgrade finished."""
+    check, move, serve, finish = blocks(DOCS / "howto" / "move-to-postgresql.md", "sh")
+    sell, served = "seatkeeper sell acme solver --seats 2\n", "until grep -q http server.log; do sleep 0.1; done\n"
+    with clusters[next(iter(postgres.servers()))].empty() as url:
+        done = shell.run(sell + check + move + serve + served + finish, DATABASE=url)
+        shell.end()
+
+    assert done.returncode == 0, done.stderr
+    assert "and taken back" in done.stdout
+    assert "everything fits" in done.stdout
+    assert "Nobody serves" in done.stdout
+    assert done.stdout.count("seats  applied") == 2
+
+
+def test_the_timer_names_real_settings() -> None:
+    """Each variable in the unit that backs up is a setting of the server."""
+    (unit,) = blocks(DOCS / "howto" / "back-up-and-restore.md", "ini")
+    settings = (DOCS / "reference" / "settings.md").read_text()
+
+    assert [name for name in re.findall(r"SEATKEEPER_\w+", unit) if f"`{name}`" not in settings] == []
+
+
 @pytest.mark.parametrize("mutual", [False, True], ids=["server", "mutual"])
 def test_tls(shell: Shell, mutual: bool) -> None:
     """Programs that trust the authority get through; with mutual TLS those that show a certificate, and no others."""
@@ -139,3 +178,19 @@ def test_the_unit_names_real_settings() -> None:
     settings = (DOCS / "reference" / "settings.md").read_text()
 
     assert [name for name in re.findall(r"SEATKEEPER_\w+", unit) if f"`{name}`" not in settings] == []
+
+
+@pytest.mark.skipif(not servers(), reason="there is no PostgreSQL to test with")
+def test_several_servers_on_postgresql(shell: Shell, clusters: Clusters) -> None:
+    """One with workers, one beside it with a copy of the sealing key, and programs at either."""
+    name, first, second = blocks(DOCS / "howto" / "several-servers.md", "sh")
+    other = str(free_port())
+    told = re.findall(r"^export (\w+)=(postgresql://\S+)$", name, re.MULTILINE)
+    with clusters[next(iter(servers()))].empty() as url:
+        done = shell.run(first + second.replace("6501", other), SEATKEEPER_DATABASE=url)
+        held = shell.run(". ./acme.env; seat run -- echo works", SEATKEEPER_SERVER=f"http://127.0.0.1:{other}")
+        shell.end()
+
+    assert told == [("SEATKEEPER_DATABASE", "postgresql://seatkeeper@db.example/seats")]
+    assert re.search(r"^server +ok +serving", done.stdout, re.MULTILINE), done
+    assert "works" in held.stdout, held

@@ -1,18 +1,23 @@
 """`seatkeeper cloud --workers N`: several processes on one socket, kept up by their parent."""
 
 import asyncio
+import json
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.docs.authority import write_certificates
 from tests.journeys.wire import Broken, Caller
 from tests.support.postgres import Clusters, servers
 from tests.support.servers import CloudServer, Sold, children_of, clean_environment, seatkeeper
@@ -92,6 +97,50 @@ async def test_a_worker_is_killed_and_everybody_is_answered(crew: CloudServer) -
     assert all(refreshed for refreshed, _ in done)
     assert crew.ask_json("ls")[0]["used"] == 24
     assert crew.ask_json("verify")["holds"]
+
+
+def sockets(pid: int) -> int:
+    """Give how many sockets a process has open."""
+    links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    return sum(link.startswith("socket:") for link in links)
+
+
+@needs_postgres
+def test_connections_are_shared_out(crew: CloudServer) -> None:
+    """Programs that all come at once do not end up at one worker: none has many more than another."""
+    workers = children_of(crew.pid)
+    before = [sockets(pid) for pid in workers]
+    with ExitStack() as opened:
+        for _ in range(90):
+            opened.enter_context(socket.create_connection(("127.0.0.1", crew.port)))
+        awaited(lambda: sum(map(sockets, workers)) - sum(before) >= 90)
+        got = [sockets(pid) - had for pid, had in zip(workers, before, strict=True)]
+
+    assert sum(got) >= 90
+    assert min(got) >= 15
+
+
+@needs_postgres
+def test_workers_speak_tls(clusters: Clusters, tmp_path: Path) -> None:
+    """Whichever takes the connection; who speaks no TLS harms nobody."""
+    write_certificates(tmp_path)
+    options = ("--workers", "2", "--tls-cert", str(tmp_path / "server.pem"), "--tls-key", str(tmp_path / "server.key"))
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
+    with (
+        clusters[next(iter(servers()))].empty() as url,
+        CloudServer(tmp_path / "data", database=url, options=options) as server,
+    ):
+        with socket.create_connection(("127.0.0.1", server.port)) as plain:
+            plain.sendall(b"GET /livez HTTP/1.1\r\nhost: here\r\n\r\n")
+            said = b""
+            with suppress(ConnectionError):
+                said = plain.recv(1000)
+        for _ in range(4):
+            request = urllib.request.Request(f"https://localhost:{server.port}/livez")
+            with urllib.request.urlopen(request, timeout=PATIENCE, context=trusted) as answer:
+                assert json.loads(answer.read()) == {"status": "alive"}
+
+    assert b"200" not in said
 
 
 @needs_postgres

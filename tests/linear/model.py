@@ -72,7 +72,7 @@ class Serves(Protocol):
     """A server, as the crowd sees it."""
 
     def serve(self, call: Operation, now: int) -> Operation:
-        """Decide a call, and give it with its outcome."""
+        """Decide a call, and give it with its outcome; one that does not arrive is given as it is."""
         ...
 
 
@@ -86,6 +86,7 @@ class Habits:
     dies: float = 0.04
     sleeps: float = 0.04  # … through the end of the lease
     repeats: float = 0.05
+    haunts: float = 0.1  # … refresh once more with a token that they returned
     pairs: bool = True  # two of them with one seat
 
 
@@ -99,6 +100,7 @@ class Program:
     token: tuple[int, int] | None = None
     kept: tuple[int, int] | None = None  # a token of an earlier life
     drawn: int = 0
+    returned: tuple[int, int] | None = None
     again: Operation | None = None
     last: Operation | None = None
 
@@ -108,6 +110,9 @@ class Program:
             return self.again
         if self.last is not None and self.last.key is not None and self.chance.random() < habits.repeats:
             return self.last
+        returned, self.returned = self.returned, None
+        if returned is not None and self.chance.random() < habits.haunts:
+            return self._call(Kind.REFRESH, token=returned)
         if self.token is None:
             return self._call(Kind.ACTIVATE, token=self.kept, key=next(keys))
         draw = self.chance.random()
@@ -134,6 +139,7 @@ class Program:
             self.token = (done.lease.activation, done.lease.generation)
             self.drawn = dict(done.lease.features).get("render", 0)
         elif done.outcome is not Outcome.REFUSED:
+            self.returned = self.token if done.outcome is Outcome.DONE else None
             self.token, self.kept, self.drawn = None, None, 0
 
     def die(self) -> None:
@@ -207,4 +213,5 @@ class _Crowd:
                 self._server.serve(call, moment)
             return call, moment
         over = moment + self._chance.randrange(1, self._habits.lasts)
-        return changed(self._server.serve(call, moment), answered=over), over
+        done = self._server.serve(call, moment)
+        return (done, moment) if done.outcome is Outcome.UNKNOWN else (changed(done, answered=over), over)

@@ -3,10 +3,12 @@
 One tick of the crowd's time is a tenth of a second of the product's: its margin of six seconds is sixty ticks.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from msgspec import json
 from msgspec.structs import replace
 
 from seatkeeper_server.domain import terms
@@ -27,10 +29,11 @@ VERBS = {
 
 
 class Product:
-    """Serves a crowd as a server of `model` does."""
+    """Serves a crowd as a server of `model` does. It is `away`, from one moment to another, as often as it is told."""
 
-    def __init__(self, rules: Rules, place: Path) -> None:
+    def __init__(self, rules: Rules, place: Path, away: Sequence[tuple[int, int]] = ()) -> None:
         self.rules = rules
+        self._away = away
         features = tuple(
             terms.Right(key, terms.Kind.ELEMENT_POOL if each.returnable else terms.Kind.USAGE_COUNT, each.amount)
             for key, each in rules.features.items()
@@ -46,8 +49,10 @@ class Product:
         self._ids: list[str] = []
 
     def serve(self, call: Operation, now: int) -> Operation:
-        """Decide a call, and give it with its outcome."""
-        self._house.pass_((_moment(now) - self._house.clock.time).total_seconds())
+        """Decide a call, and give it with its outcome; while it is away, no call arrives."""
+        if any(since <= now < until for since, until in self._away):
+            return call
+        self._pass(now)
         outcome: Any = self._house.one(self._call(call))
         match outcome:
             case Served():
@@ -60,6 +65,27 @@ class Product:
                 return replace(call, outcome=told, rule=rule)
             case _:
                 raise TypeError(f"what is {outcome!r}?")
+
+    def _pass(self, now: int) -> None:
+        """Let time pass, in which the server says that it is there, but for when it isn't."""
+        for since, until in self._away:
+            if _ticks(self._house.clock.time) < since < now:
+                self._house.pass_((_moment(since) - self._house.clock.time).total_seconds())
+                self._house.pass_((until - since) * TICK.total_seconds(), beating=False)
+        self._house.pass_((_moment(now) - self._house.clock.time).total_seconds())
+
+    def downtimes(self) -> list[Operation]:
+        """Give when time was given back, and how much."""
+        found = []
+        for at, data in self._house.rows("SELECT at, data FROM fact WHERE kind = 'Note' ORDER BY at"):
+            said = json.decode(data)
+            if said["what"] == "downtime":
+                moment = _ticks(datetime.fromtimestamp(at / 1e6, tz=UTC))
+                gap = round(said["data"]["seconds"] / TICK.total_seconds())
+                found.append(
+                    Operation(client=-1, kind=Kind.DOWNTIME, sent=moment, answered=moment, outcome=Outcome.DONE, amount=gap)
+                )
+        return found
 
     def close(self) -> None:
         """Close the database."""

@@ -67,6 +67,7 @@ class Habits:
     restarts: float = 0.02
     cuts: float = 0.004  # per call: hangs up before the answer may be there
     cuts_within: float = 0.03
+    haunts: float = 0.05  # per return: refreshes once more with the returned token
     features: bool = True
     pairs: float = 0.1  # the share of programs that use a seat in twos
 
@@ -172,6 +173,8 @@ class Program:
         draw = self.chance.random()
         if draw < 0.2 and not self.is_one_of_two:
             await self._ask(replace(held, kind=Kind.RETURN))
+            if self.chance.random() < self.habits.haunts:
+                await self._ask(replace(held, kind=Kind.REFRESH))
         elif draw < 0.6 or not self.habits.features:
             await self._ask(replace(held, kind=Kind.REFRESH))
         elif draw < 0.63:

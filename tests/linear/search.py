@@ -32,9 +32,8 @@ FOREVER = 1 << 62
 
 TRIES = 50  # other ways round
 ALL = -1  # of the calls that wait for a full pool
-FIRST = -1  # before all that has a number
 
-OPENS, AGAIN, DECIDES, LOOKS, CLOSES = range(5)  # in this order at one moment
+RETURNS, OPENS, AGAIN, DECIDES, LOOKS, CLOSES = range(6)  # in this order at one moment; the first is a server's
 
 Event = tuple[int, int, int, int]  # moment, what, rank among the like, call
 
@@ -129,7 +128,7 @@ class _Walk:
         """
         while self.events:
             moment, what, _, call = heappop(self.events)
-            if what == DECIDES:
+            if what in (DECIDES, RETURNS):
                 self._decide(call, moment)
             elif what == OPENS:
                 self._open(call, moment)
@@ -145,11 +144,12 @@ class _Walk:
     def _plan(self) -> Iterator[Event]:
         """List when calls are decided, as far as a lease says so, and when the others open and close."""
         decided = _shown_by_repeats(self.calls, self.rules.lease, self.rules.uncertainty, self.gaps)
-        decided.update((i, (call.sent, FIRST)) for i, call in enumerate(self.calls) if call.kind is Kind.DOWNTIME)
         yield from _decisions(self.calls, decided)
         last_use = {call.token: i for i, call in enumerate(self.calls) if call.outcome is Outcome.GRANTED}
         for index, call in enumerate(self.calls):
-            if call.lease is not None or index in decided:
+            if call.kind is Kind.DOWNTIME:
+                yield call.sent, RETURNS, index, index
+            if call.lease is not None or index in decided or call.kind is Kind.DOWNTIME:
                 continue
             if call.outcome is Outcome.UNKNOWN:
                 self.guessed = True
@@ -163,10 +163,10 @@ class _Walk:
         """Move what would happen during a downtime to its end, or to its beginning if it must be over by then."""
         moment, what, rank, call = event
         number = bisect_right(self.gaps, (moment, FOREVER)) - 1
-        if number < 0 or moment >= self.gaps[number][1] or what == DECIDES:
+        if number < 0 or moment >= self.gaps[number][1] or what in (DECIDES, RETURNS):
             return event
         begins, ends, _ = self.gaps[number]
-        return (begins, what, rank, call) if what == CLOSES else (ends + 1, what, rank, call)
+        return (begins, what, rank, call) if what == CLOSES else (ends, what, rank, call)
 
     def _may_be_done(self, index: int, call: Operation, last_use: dict[tuple[int, int] | None, int]) -> bool:
         """Tell whether a call without an answer is taken into account, in case that something needs it."""
@@ -476,8 +476,8 @@ class _Walk:
 
 
 def _decisions(calls: list[Operation], others: dict[int, tuple[int, int]]) -> Iterator[Event]:
-    """Decisions go by the numbers of their leases. Those whose number nobody saw, and downtime, go by their moments: at one
-    moment, each comes before the number that is given with it.
+    """Decisions go by the numbers of their leases. Those whose number nobody saw go by their moments: at one moment, each comes
+    before the number that is given with it.
     """
     unnumbered = sorted(((at, number, i) for i, (at, number) in others.items()), reverse=True)
     moment, rank = -FOREVER, 0

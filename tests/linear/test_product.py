@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.linear.checker import check
+from tests.linear.history import Kind
 from tests.linear.model import RULES, Habits, crowd
 from tests.linear.product import Product
 
@@ -34,3 +35,20 @@ def test_the_product_does_what_the_specification_says(
     verdict = check(history)
 
     assert verdict.accepted, verdict
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_product_gives_downtime_back_as_the_specification_says(tmp_path: Path, seed: int) -> None:
+    """A server that is away now and then keeps every place and every key for as much longer, the same for all that ask."""
+    rules = replace(RULES, beat=20)
+    product = Product(rules, tmp_path / "seats.db", away=((150, 260), (300, 320), (420, 600), (650, 720)))
+    try:
+        history = crowd(product, rules, Random(seed), calls=150, habits=CUT_OFF)
+        history.operations.extend(product.downtimes())
+    finally:
+        product.close()
+
+    verdict = check(history)
+
+    assert verdict.accepted, verdict
+    assert sum(call.kind is Kind.DOWNTIME for call in history.operations) >= 2

@@ -527,6 +527,23 @@ def test_a_flood_of_new_seat_ids_does_not_fill_the_disk(house: House) -> None:
     assert house.rows("SELECT count(*) FROM holder") == [(62,)]
 
 
+@pytest.mark.parametrize(
+    "verbs", [(Verb.REFRESH, Verb.CHECK_OUT), (Verb.GIVE_BACK, Verb.REFRESH), (Verb.REFRESH, Verb.GIVE_BACK)]
+)
+def test_a_refresh_beside_another_call_of_the_same_seat_is_kept_with_it(house: House, verbs: tuple[Verb, Verb]) -> None:
+    """In one batch, whichever comes first: both are in the database afterwards."""
+    first = served(house.one(activate("a", features={"render": 2})))
+    house.pass_(40)
+    calls = [held(verb, first, feature="render", amount=1, key=Key("s", str(at), "b")) for at, verb in enumerate(verbs)]
+    last = [served(outcome).holding for outcome in house.ask(*calls)][-1]
+    with house.store.transaction() as tx:
+        (kept,) = tx.holdings([(first.entitlement.tenant_id, first.holding.activation_id)])
+
+    assert kept.holding == last
+    assert kept.holding.rights["render"] == (3 if Verb.CHECK_OUT in verbs else 1)
+    assert kept.holding.expires_at > first.holding.expires_at
+
+
 def test_a_refresh_is_written_down_at_most_once_an_hour(house: House) -> None:
     """A refresh moves an end and is no fact, beyond one per holder and hour."""
     first = served(house.one(activate("a")))

@@ -53,6 +53,34 @@ def test_holdings_come_back_as_they_were_saved(store: AnyStore) -> None:
         assert tx.holdings([(TENANT, saved.activation_id)])[0].holding == saved
 
 
+def test_of_a_renewed_holding_lease_and_nonces_come_back_as_they_were_saved(store: AnyStore) -> None:
+    """What a refresh changes is saved, to the microsecond; nothing else of the holding, and no other one, is touched."""
+    house = make_house(store, features=(RENDER,))
+    before = served(house.one(activate("a", features={"render": 2}))).holding
+    other = served(house.one(activate("b"))).holding
+    moment = START + timedelta(microseconds=123457)
+    saved = replace(
+        before,
+        refreshed_at=moment,
+        expires_at=moment + timedelta(days=1),
+        free_at=moment + timedelta(days=2),
+        sequence=17,
+        nonces=Nonces("now", "before", b"\x00\xff", True),
+        floored=True,
+    )
+    never = replace(saved, rights={}, generation=9, state=State.RETURNED, activated_at=moment, noted_at=moment, device="d")
+    with store.transaction() as tx:
+        record = tx.holdings([(TENANT, before.activation_id)])[0]
+        tx.save(Changes(renewed=[replace(record, holding=never)]))
+
+    with store.transaction() as tx:
+        found = tx.holdings([(TENANT, before.activation_id), (TENANT, other.activation_id)])
+        assert {record.holding.activation_id: record.holding for record in found} == {
+            before.activation_id: saved,
+            other.activation_id: other,
+        }
+
+
 def test_pools_come_back_as_they_were_saved(store: AnyStore) -> None:
     """So do a pool's counters, its chain's end and its refusals of the minute."""
     house = make_house(store, features=(RENDER,))

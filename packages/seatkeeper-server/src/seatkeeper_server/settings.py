@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CLOUD_PORT = 6500
-DESKS = 4  # on PostgreSQL, in all workers together
+DESKS = 2  # on PostgreSQL, in all workers together (decision 0014)
 URL_SCHEMES = ("postgresql://", "postgres://")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     desks: Annotated[
         int | None,
         Field(
-            ge=1, le=64, description="batches decided side by side, PostgreSQL only; 4 unless said, shared among the workers"
+            ge=1, le=64, description="batches decided side by side, PostgreSQL only; 2 unless said, shared among the workers"
         ),
     ] = None
     workers: Annotated[int, Field(ge=1, le=256, description="processes that answer requests, PostgreSQL only")] = 1
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     desk_process: Annotated[
         bool | None,
         Field(
-            description="whether seats are decided in a process of its own; only where there is a second processor, unless said"
+            description="whether each desk is a process of its own; unless said, on SQLite where there is a second processor"
         ),
     ] = None
     connection_limit: Annotated[int, Field(ge=1, description="open connections; further ones are answered 503")] = 8_192
@@ -124,10 +124,12 @@ class Settings(BaseSettings):
 
     @property
     def has_desk_process(self) -> bool:
-        """Whether seats are decided in a process of its own."""
+        """Whether each desk is a process of its own."""
         if sys.platform == "win32":
             return False  # it can't hand a socket to a process of its own
-        return _processors() > 1 if self.desk_process is None else self.desk_process
+        if self.desk_process is not None:
+            return self.desk_process
+        return self.database is None and _processors() > 1  # beside PostgreSQL, whose processes do much of the work
 
     @property
     def seal_key_path(self) -> Path:

@@ -14,7 +14,7 @@ from threading import Event, Thread
 import structlog
 
 from seatkeeper_server.apps.storage import AnyStore
-from seatkeeper_server.keys import renewed_signing_key
+from seatkeeper_server.keys import KeyRow, renewed_signing_key
 from seatkeeper_server.sealing import SealKey
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.service.tidying import ChainIsBroken, Tidying
@@ -38,16 +38,19 @@ class Chores:
     now: Callable[[], datetime]
 
     def renew_keys(self) -> None:
-        """Renew every signing key of which less than a third of its validity is left."""
+        """Renew every signing key of which less than a third of its validity is left; of several servers one does it."""
         with self.store.transaction() as tx:
-            tx.alone()  # of several servers that find the same key worn, one renews it
             catalogue = Catalogue(tx)
-            for tenant in catalogue.tenants():
-                kept = catalogue.keys(tenant.tenant_id)
-                new = renewed_signing_key(kept, database_id=self.database_id, seal=self.seal, now=self.now(), random=os.urandom)
-                for row in new:
+            worn = [tenant.tenant_id for tenant in catalogue.tenants() if self._renewed(catalogue, tenant.tenant_id)]
+            tx.lock_chains([(tenant_id, tenant_id) for tenant_id in worn])  # and see what has become of it meanwhile
+            for tenant_id in worn:
+                for row in self._renewed(catalogue, tenant_id):
                     catalogue.add_key(row)
-                    log.info("key.renewed", tenant=tenant.tenant_id, kid=row.kid, state=row.state)
+                    log.info("key.renewed", tenant=tenant_id, kid=row.kid, state=row.state)
+
+    def _renewed(self, catalogue: Catalogue, tenant_id: str) -> list[KeyRow]:
+        kept = catalogue.keys(tenant_id)
+        return renewed_signing_key(kept, database_id=self.database_id, seal=self.seal, now=self.now(), random=os.urandom)
 
     def tidy(self, over: Event) -> None:
         """Tidy step by step, each a transaction of its own, so that the desk gets its turn in between."""

@@ -149,7 +149,8 @@ def serve(
     if settings.workers > 1:
         _serve_with_workers(settings, announce)
         return
-    with build(settings) as cloud:
+    # It listens before everything is open, so that who comes early waits a moment rather than being refused.
+    with closing(listen(settings)) as listener, build(settings) as cloud:
         spare_the_collector()
         serve_http(
             cloud.app,
@@ -157,6 +158,7 @@ def serve(
             lambda url: _listening(settings, url, cloud.clock_state, announce),
             running=running,
             protocol=Door,
+            listener=listener,
         )
 
 
@@ -172,7 +174,15 @@ def _serve_with_workers(settings: Settings, announce: Callable[[str], None]) -> 
     def work(place: int, worker: Worker) -> None:
         with build(settings, Board(memory, place)) as cloud:
             spare_the_collector()
-            serve_http(cloud.app, settings, lambda url: worker.serves(), running=worker.obeys, protocol=Door, listener=listener)
+            serve_http(
+                cloud.app,
+                settings,
+                lambda url: worker.serves(),
+                running=worker.obeys,
+                protocol=Door,
+                listener=listener,
+                shares=worker.shares,
+            )
 
     Crew(settings.workers, work, stops_within=settings.stop_within).run(
         listener, lambda: _listening(settings, url, clock_state, announce)

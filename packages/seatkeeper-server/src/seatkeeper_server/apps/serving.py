@@ -23,6 +23,7 @@ from structlog.typing import EventDict, WrappedLogger
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from seatkeeper.protocol.text import visible
+from seatkeeper_server.apps.accepting import Acceptor, Shares
 from seatkeeper_server.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 * 1024  # of one request's line and headers; ours have about 500
@@ -39,14 +40,29 @@ class CannotServe(Exception):
 class Server(uvicorn.Server):
     """uvicorn's server, which tells when it serves and leaves the ending of the process to its caller."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], shares: Shares | None = None) -> None:
         super().__init__(config)
         self._tell_started = started
+        self._shares = shares
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve, then say so."""
-        await super().startup(sockets)
+        if self._shares is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self.servers.extend(self._sharing(listener, self._shares) for listener in sockets or [])
         self._tell_started()
+
+    def _sharing(self, listener: socket.socket, shares: Shares) -> Any:  # as much of asyncio's server as uvicorn asks for
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
+
+        connections = self.server_state.connections
+        return Acceptor(listener, protocol, tls=self.config.ssl, connections=connections, shares=shares)
 
     def stop(self) -> None:
         """Stop as a signal would; from any thread."""
@@ -74,10 +90,12 @@ def serve(
     running: Callable[[Server], None] = lambda server: None,
     protocol: type[asyncio.Protocol] | None = None,
     listener: socket.socket | None = None,
+    shares: Shares | None = None,
 ) -> None:
     """Serve until told to stop. `announce` is told the URL; `running` is handed what can stop it, for callers without signals.
 
-    A `listener` is a socket that listens already, shared with other processes; without one it is opened as the settings say.
+    A `listener` is a socket that listens already, of which other processes take their `shares`; without one it is opened as the
+    settings say.
 
     Raises:
         CannotServe: the address is taken or unknown, or a TLS file can't be used.
@@ -85,7 +103,7 @@ def serve(
     tls = tls_context(settings)
     listener = listener or listen(settings)
     url = url_of(settings, listener)
-    server = Server(_config(app, settings, tls, protocol or BoundedHttp), lambda: announce(url))
+    server = Server(_config(app, settings, tls, protocol or BoundedHttp), lambda: announce(url), shares)
     running(server)
     try:
         server.run(sockets=[listener])

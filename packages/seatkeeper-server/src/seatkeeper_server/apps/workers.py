@@ -16,14 +16,17 @@ import os
 import select
 import signal
 import socket
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from mmap import mmap
 from time import monotonic, sleep
 from typing import Final
 
 import structlog
 
+from seatkeeper_server.apps.accepting import Shares
 from seatkeeper_server.apps.remote_desk import ENDS_WITHIN
 from seatkeeper_server.apps.serving import STOPS, CannotServe, Server
 
@@ -32,6 +35,7 @@ FIRST_PAUSE: Final = 0.25  # seconds before a start that follows a death in yout
 LONGEST_PAUSE: Final = 8.0
 MOST_IN_VAIN: Final = 5  # starts of each worker in a row, after which none of them ever served
 LOOK_EVERY: Final = 0.02  # seconds, while workers are being stopped
+AWAY: Final = 1 << 62  # connections of a worker that can't take any
 FAILED: Final = 1  # a worker's exit code
 
 log = structlog.get_logger("seatkeeper.workers")
@@ -54,8 +58,9 @@ class _Pipes:
 class Worker:
     """A worker's end of the tie to its parent."""
 
-    def __init__(self, pipes: _Pipes) -> None:
+    def __init__(self, pipes: _Pipes, shares: Shares) -> None:
         self._pipes = pipes
+        self.shares = shares
         self._server: Server | None = None
 
     def obeys(self, server: Server) -> None:
@@ -64,6 +69,7 @@ class Worker:
 
     def serves(self) -> None:
         """Tell the parent, and watch it; on the event loop."""
+        self.shares.is_ahead(0)
         with suppress(OSError):
             os.write(self._pipes.up[1], b"%d\n" % os.getpid())
         asyncio.get_running_loop().add_reader(self._pipes.life[0], self._orphaned)
@@ -92,6 +98,8 @@ class Crew:
         self._work = work
         self._stops_within = stops_within + ENDS_WITHIN
         self._posts = [_Post() for _ in range(count)]
+        self._connections = memoryview(mmap(-1, 8 * count)).cast("q")  # of each worker; shared with all of them
+        self._connections[:] = array("q", [AWAY] * count)
         self._stopping = False
 
     def run(self, listener: socket.socket, all_serve: Callable[[], None]) -> None:
@@ -149,7 +157,7 @@ class Crew:
                     signal.signal(number, signal.SIG_DFL)
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 pipes.leave()
-                self._work(place, Worker(pipes))
+                self._work(place, Worker(pipes, Shares(self._connections, place)))
                 code = 0
             except Exception as error:
                 log.error("worker.failed", place=place, reason=str(error), exc_info=error)
@@ -182,6 +190,7 @@ class Crew:
             post.in_vain += post.serves_since is None
             log.warning("worker.ended", place=place, pid=post.pid, code=code, again_in=post.pause)
             post.pid, post.serves_since, post.start_at = None, None, now + post.pause
+            self._connections[place] = AWAY
         if all(post.serves_since is None and post.in_vain >= MOST_IN_VAIN for post in self._posts):
             raise CannotServe("none of the workers stays up; its log says why")
 

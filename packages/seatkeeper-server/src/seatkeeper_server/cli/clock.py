@@ -23,7 +23,10 @@ def clock(
     database: Database = None,
     json: Json = False,
 ) -> int:
-    """Compare the recorded time with this machine's clock; 1 if the clock is behind. The server must be stopped to set it."""
+    """Compare the recorded time with this machine's clock; 1 if the clock is behind.
+
+    On SQLite the server must be stopped to set it.
+    """
     with opened(data, database) as place:
         behind = _set_back(place) if set_back else _behind(place)
     if json:

@@ -36,6 +36,10 @@ MARGIN: Final = margin_for(BEAT)
 ENDED_BY_REFUSAL: Final = 75  # the exit code of `seat run` without a seat
 
 
+REMOVALS = 40
+BETWEEN_REMOVALS = 0.05  # seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a step has to say: a sentence for people, and the same as data."""
@@ -63,7 +67,16 @@ def demo(
         return DONE if ok else REFUSED
     finally:
         if not keep:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Remove what the demo wrote; a process that has just been killed may have been writing, so more than once."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(BETWEEN_REMOVALS)
 
 
 # --- the story -----------------------------------------------------------------------------------------------------

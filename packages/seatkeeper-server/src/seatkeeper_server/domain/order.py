@@ -22,7 +22,7 @@ def out_of_order(pool: Pool, own: Holding | None, ask: Call, now: datetime) -> D
         return Rejected("idempotency.mismatch")
     if ask.generation != own.generation:
         return Rejected("seat.takenOver" if ask.generation < own.generation else "seat.gone")
-    if own.state in (State.RETURNED, State.TAKEN_BACK, State.SUPERSEDED):
+    if own.state is not State.HELD and own.state in (State.RETURNED, State.TAKEN_BACK, State.SUPERSEDED):
         return Rejected("seat.gone")
     if ask.earlier is not None and _is_repeatable(pool, own.nonces, ask):
         return repeat(own, now) if own.state is State.HELD else Rejected("seat.gone")

@@ -123,6 +123,7 @@ class Changes:
     holders: list[HolderRecord] = field(default_factory=list)
     holdings: list[HoldingRecord] = field(default_factory=list)
     moved: list[HoldingRecord] = field(default_factory=list)  # holdings that were read in this transaction, and changed
+    renewed: list[HoldingRecord] = field(default_factory=list)  # the same, but only in what a refresh changes: lease and nonces
     removed: list[tuple[str, str, int]] = field(default_factory=list)  # tenant, activation, past
     keyed: list[KeyedRecord] = field(default_factory=list)
     windows: list[tuple[PoolKey, Window]] = field(default_factory=list)

@@ -11,7 +11,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from seatkeeper_server.domain.admission import Tallies
-from seatkeeper_server.domain.facts import Denied, Fact
+from seatkeeper_server.domain.facts import Denied, Fact, Refreshed
 from seatkeeper_server.domain.holdings import CURRENT, Holding
 from seatkeeper_server.domain.pool import Decision, Pool, apply, decide, settle
 from seatkeeper_server.domain.refusals import THE_FLOOD, Flood, Window, note
@@ -59,6 +59,7 @@ class Workspace:
     _changed_windows: set[tuple[PoolKey, int]] = field(default_factory=set)
     _placed: dict[tuple[str, str, int], HoldingRecord] = field(default_factory=dict)  # new places, or any that were set
     _moved: dict[tuple[str, str, int], HoldingRecord] = field(default_factory=dict)  # places that were read, and changed
+    _renewed: dict[tuple[str, str, int], HoldingRecord] = field(default_factory=dict)  # places that were only refreshed
     _removed: set[tuple[str, str, int]] = field(default_factory=set)
     _due_seen: dict[PoolKey, int | None] = field(default_factory=dict)
 
@@ -162,7 +163,7 @@ class Workspace:
     def apply(self, key: PoolKey, pool: Pool, fact: Fact, who: Who) -> Pool:
         """Apply a fact to a pool as a decision saw it, and write it down if it is one that is recorded."""
         after = apply(pool, fact)
-        self._take(key, pool, after, who)
+        self._take(key, pool, after, who, renews=isinstance(fact, Refreshed) and not fact.noted)
         if fact.recorded:
             self.write(key, fact)
         return after
@@ -201,7 +202,7 @@ class Workspace:
         self._due_seen[key] = seen + len(due) if len(due) == DUE_AT_ONCE else ALL_SEEN
         for holding in due:
             place = (key[0], *holding.key)
-            if place in self._placed or place in self._moved or place in self._removed:
+            if place in self._placed or place in self._moved or place in self._renewed or place in self._removed:
                 continue  # this batch has already said what became of it
             record = self.held.get((key[0], holding.activation_id)) if holding.past == CURRENT else None
             self._settle(
@@ -216,26 +217,31 @@ class Workspace:
     def _again(self, own: HoldingRecord | None) -> HoldingRecord | None:
         return self.held.get((own.tenant_id, own.holding.activation_id)) if own else None
 
-    def _take(self, key: PoolKey, before: Pool, after: Pool, who: Who) -> None:
-        """Take over what an `apply` has changed."""
+    def _take(self, key: PoolKey, before: Pool, after: Pool, who: Who, *, renews: bool = False) -> None:
+        """Take over what an `apply` has changed. `renews`: of a holding, nothing but its lease and nonces."""
         if after is before:
             return
         for place, holding in after.holdings.items():
             if before.holdings.get(place) is not holding:
-                self._set(key, holding, who)
+                self._set(key, holding, who, renews=renews)
         if len(after.holdings) < len(before.holdings) or not before.holdings.keys() <= after.holdings.keys():
             for place in before.holdings.keys() - after.holdings.keys():
                 self._removed.add((key[0], *place))
                 self._placed.pop((key[0], *place), None)
                 self._moved.pop((key[0], *place), None)
+                self._renewed.pop((key[0], *place), None)
         self._counters[key] = after
         self._changed_pools.add(key)
 
-    def _set(self, key: PoolKey, holding: Holding, who: Who) -> None:
+    def _set(self, key: PoolKey, holding: Holding, who: Who, *, renews: bool) -> None:
         place = (key[0], holding.activation_id, holding.past)
         before = self.held.get(place[:2])
         if before is not None and holding.past == CURRENT and before.who is who:
             record = self.held[place[:2]] = replace(before, holding=holding)
+            if renews and place not in self._placed and place not in self._moved:
+                self._renewed[place] = record
+                return
+            self._renewed.pop(place, None)
             (self._placed if place in self._placed else self._moved)[place] = record
         else:
             blocked_until = before.blocked_until if before else None
@@ -245,6 +251,7 @@ class Workspace:
             if holding.past == CURRENT:
                 self._see(record)
             self._moved.pop(place, None)
+            self._renewed.pop(place, None)
             self._placed[place] = record
         if self._removed:
             self._removed.discard(place)
@@ -325,6 +332,7 @@ class Workspace:
         changes.holders = [self.holders[place] for place in sorted(self._changed_holders)]
         changes.holdings = [self._placed[place] for place in sorted(self._placed)]
         changes.moved = [self._moved[place] for place in sorted(self._moved)]
+        changes.renewed = [self._renewed[place] for place in sorted(self._renewed)]
         changes.removed = sorted(self._removed)
         changes.keyed = [self.keyed[place] for place in sorted(self._changed_keyed)]
         changes.windows = [(place[0], self.windows[place]) for place in sorted(self._changed_windows) if place in self.windows]

@@ -155,7 +155,7 @@ def filled(store: PostgresStore, source: apsw.Connection, *, keep: bool = True) 
             tables.check_columns(columns, wanted)
             for table in wanted:
                 _fill(connection, table, columns[table.name], source)
-            connection.execute("ANALYZE " + tables.listed(table.name for table in wanted))
+                connection.execute(f"ANALYZE {tables.quoted(table.name)}".encode())  # what refers to it is checked by its index
             began = connection.execute(_sql["began"]).fetchone()
             assert began is not None
             yield PostgresTransaction(connection, store._sql, began)

@@ -251,6 +251,14 @@ UPDATE holding SET
 FROM jsonb_array_elements(:rows::jsonb) AS new
 WHERE holding.tenant_id = new ->> 16 AND holding.activation_id = new ->> 17 AND holding.past = (new ->> 18)::bigint;
 
+-- renew_holdings: Record what a refresh has changed of these places.
+UPDATE holding SET
+    refreshed_at = (new ->> 0)::bigint, expires_at = (new ->> 1)::bigint, free_at = (new ->> 2)::bigint,
+    sequence = (new ->> 3)::bigint, nonce = new ->> 4, nonce_before = new ->> 5, nonce_answered = new ->> 6,
+    nonce_bound = (new ->> 7)::bigint, floored = (new ->> 8)::bigint
+FROM jsonb_array_elements(:rows::jsonb) AS new
+WHERE holding.tenant_id = new ->> 9 AND holding.activation_id = new ->> 10 AND holding.past = (new ->> 11)::bigint;
+
 -- remove_holdings: Forget these places (tenant, activation, past).
 DELETE FROM holding WHERE (tenant_id, activation_id, past) IN (
     SELECT old ->> 0, old ->> 1, (old ->> 2)::bigint FROM jsonb_array_elements(:rows::jsonb) AS old

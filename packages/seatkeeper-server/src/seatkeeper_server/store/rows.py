@@ -159,6 +159,26 @@ def from_moved(record: HoldingRecord) -> list[object]:
     ]
 
 
+def from_renewed(record: HoldingRecord) -> list[object]:
+    """Give what a refresh changes of a holding, then its key, in the order of `renew_holdings`."""
+    held = record.holding
+    nonces = held.nonces
+    return [
+        micros(held.refreshed_at),
+        micros(held.expires_at),
+        maybe_micros(held.free_at),
+        held.sequence,
+        nonces.current,
+        nonces.previous,
+        None if nonces.answered is None else nonces.answered.hex(),
+        int(nonces.bound),
+        int(held.floored),
+        record.tenant_id,
+        held.activation_id,
+        held.past,
+    ]
+
+
 def to_who(row: Row) -> Who:
     """Read the columns of a holder's words, from `seat_id` to `address`."""
     return Who(

@@ -137,6 +137,11 @@ UPDATE holding SET generation = ?, state = ?, occupies = ?, rights = ?, activate
     device_key = ?
 WHERE tenant_id = ? AND activation_id = ? AND past = ?;
 
+-- renew_holdings: Record what a refresh has changed of these places.
+UPDATE holding SET refreshed_at = ?, expires_at = ?, free_at = ?, sequence = ?, nonce = ?, nonce_before = ?,
+    nonce_answered = ?, nonce_bound = ?, floored = ?
+WHERE tenant_id = ? AND activation_id = ? AND past = ?;
+
 -- remove_holdings: Forget these places (tenant, activation, past).
 DELETE FROM holding WHERE tenant_id = ? AND activation_id = ? AND past = ?;
 

@@ -171,6 +171,7 @@ class SqlTransaction(ABC):
         self._save("remove_holdings", [list(key) for key in changes.removed])
         self._save("save_holdings", [rows.from_holding(record) for record in changes.holdings])
         self._save("move_holdings", [rows.from_moved(record) for record in changes.moved])
+        self._save("renew_holdings", [rows.from_renewed(record) for record in changes.renewed])
         self._save("save_keyed", [rows.from_keyed(record) for record in changes.keyed])
         self._save("close_windows", [[*key, holder] for key, holder in changes.closed])
         self._save("save_windows", [rows.from_window(key, window) for key, window in changes.windows])
