@@ -326,9 +326,8 @@ async def test_holders_pass_those_that_a_slow_process_has_not_taken_yet(order: O
         desk.submit(refresh, lambda result: None)
         await asyncio.sleep(0)
         goes_on.set()
-        await until(lambda: len(arrived) == 4_001 or desk.trouble)
+        await until(lambda: len(arrived) == 4_001)
 
-    assert len(arrived) == 4_001
     assert arrived.index(refresh) < 2_000
 
 
