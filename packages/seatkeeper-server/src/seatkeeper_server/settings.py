@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CLOUD_PORT = 6500
-DESKS = 2  # on PostgreSQL, in all workers together (decision 0014)
+DESKS = 2  # on PostgreSQL, in all workers together (decision 0016)
 URL_SCHEMES = ("postgresql://", "postgres://")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
