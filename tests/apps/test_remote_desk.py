@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from seatkeeper_server.apps import desk_process, remote_desk
 from seatkeeper_server.apps import desk_wire as wire
 from seatkeeper_server.apps.deciding import Order
-from seatkeeper_server.apps.remote_desk import RemoteDesk
+from seatkeeper_server.apps.remote_desk import HEAD_START, RemoteDesk
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service.calls import Call, Done, Outcome, Refused, Served, Verb
 from seatkeeper_server.service.desk import Closed, Overloaded, settle
@@ -179,6 +179,45 @@ async def test_a_call_without_words_fails_alone(order: Order) -> None:
 
     assert [type(outcome) for outcome in [*outcomes, later]] == [Served, UnicodeEncodeError, Served, Served]
     assert desk.waiting == 0
+
+
+async def test_a_call_without_words_fails_alone_and_later_in_a_long_turn_too(order: Order) -> None:
+    """Nobody is told anything before `submit` has returned, though an idle desk is set to work within it."""
+    told: list[type] = []
+    with opened(order) as desk:
+        desk.submit(activate("\ud800"), lambda result: told.append(type(result)))
+        for number in range(HEAD_START + 1):
+            desk.submit(activate(f"s{number}"), lambda result: told.append(type(result)))
+        told_at_once = list(told)
+        await until(lambda: not desk.waiting)
+
+    assert told_at_once == []
+    assert told[0] is UnicodeEncodeError
+    assert set(told[1:]) <= {Served, Refused}
+
+
+async def test_an_idle_desk_begins_before_a_long_turn_of_the_loop_ends(order: Order) -> None:
+    """The front may read requests for a millisecond; what comes while the desk is at work goes together."""
+    frames_seen, one_seen = list[int](), Event()
+
+    def note(connection: socket.socket) -> None:
+        frames = wire.Frames()
+        frames.fed(connection.recv(1 << 20))
+        connection.sendall(wire.opening_frame(None))
+        while sum(frames_seen) < 3 * HEAD_START and (data := connection.recv(1 << 20)):
+            frames_seen.extend(len(wire.read_calls(frame)) for frame in frames.fed(data))
+            one_seen.set()
+
+    with opened(order, start=lambda theirs: InThread(theirs, note)) as desk:
+        for number in range(HEAD_START):
+            desk.submit(activate(f"s{number}"), lambda result: None)
+        was_seen_within_the_turn = one_seen.wait(PATIENCE)
+        for number in range(2 * HEAD_START):
+            desk.submit(activate(f"t{number}"), lambda result: None)
+        await until(lambda: sum(frames_seen) == 3 * HEAD_START)
+
+    assert was_seen_within_the_turn
+    assert frames_seen == [HEAD_START, 2 * HEAD_START]
 
 
 # --- the process dies ----------------------------------------------------------------------------------------------
@@ -504,7 +543,7 @@ FRONT = """
 import asyncio, os, sys
 from msgspec import json
 from seatkeeper_server.apps.deciding import Order
-from seatkeeper_server.apps.remote_desk import RemoteDesk
+from seatkeeper_server.apps.remote_desk import HEAD_START, RemoteDesk
 from support.house import activate
 
 async def main():
