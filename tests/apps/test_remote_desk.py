@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -632,17 +632,26 @@ def test_the_front_itself_can_still_be_interrupted(order: Order) -> None:
 # --- what it shares with others ------------------------------------------------------------------------------------
 
 
+def opened_by(pid: int) -> list[str]:
+    """Give what a process has open; it may close some of it meanwhile."""
+    names = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            names.append(os.readlink(link))
+    return names
+
+
 def test_the_connection_is_inherited_by_nobody_else(order: Order, tmp_path: Path) -> None:
     """Another program that the server starts does not keep the desk alive; and the desk has nothing of the server's open."""
     with (tmp_path / "the server's own").open("w") as file, opened(order) as desk:
         os.set_inheritable(file.fileno(), True)
         stranger = subprocess.Popen(["sleep", "60"], close_fds=False)
         try:
-            theirs = [os.readlink(link) for link in Path(f"/proc/{stranger.pid}/fd").iterdir()]
+            theirs = opened_by(stranger.pid)
         finally:
             stranger.kill()
             stranger.wait()
-        ours = [os.readlink(link) for link in Path(f"/proc/{desk.process_id}/fd").iterdir()]
+        ours = opened_by(desk.process_id or 0)
 
     assert not [name for name in theirs if name.startswith("socket:")]
     assert len([name for name in ours if name.startswith("socket:")]) == 1
