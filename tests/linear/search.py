@@ -7,16 +7,17 @@ answer:
 - A *return* frees a place. The later, the fuller is the pool in the meantime, which every refusal likes; a grant in a full
   pool needs one before it. So each return is put off to its last moment, and when a grant needs room, the one goes first
   whose place would end next. That keeps the pool as full as it can have been, at every moment at once: no other choice leaves
-  a refusal more.
+  a refusal more. It may leave too much of a feature, though, where the seat had drawn some: if a refusal shows that, the
+  walk is tried again with that return put off until no other one can make room.
 - A *refusal* changes nothing. It is placed at the first moment of its own at which the pool is as full as it says.
 - *Gone* and *taken over* change nothing either: they wait for the place to end, or for the newer copy.
 
 One walk along the moments does it, in time n log n. Some things are guessed, and a guess may miss an order that exists (never
 the other way round, since what is found is replayed): a call without an answer counts as not done unless something shows that
 it was (a repeat under its key, a refusal that nothing else explains, a grant that needs its room); which of several returned
-seats with drawn features goes first; whether a return came before or after a take-over of the same seat at the same time;
-and, where `lag` is not 0, a decision is put at the earliest moment that its lease allows. `Found.guessed` says whether any of
-these was there, so that "no order was found" is then no proof that there is none.
+seats goes first, where one had drawn features; whether a return came before or after a take-over of the same seat at the same
+time; and, where `lag` is not 0, a decision is put at the earliest moment that its lease allows. `Found.guessed` says whether any
+of these was there, so that "no order was found" is then no proof that there is none.
 """
 
 from bisect import bisect_left, bisect_right
@@ -31,6 +32,7 @@ from tests.linear.spec import FULL, SHORT, TAKES_A_PLACE, Deed, Place, Pool, Sea
 FOREVER = 1 << 62
 
 TRIES = 50  # other ways round
+SPARED = 2000  # returns that are put off for the sake of a feature
 ALL = -1  # of the calls that wait for a full pool
 
 RETURNS, OPENS, AGAIN, DECIDES, LOOKS, CLOSES = range(6)  # in this order at one moment; the first is a server's
@@ -59,15 +61,18 @@ class NoOrder(Exception):
 def find_order(history: History) -> Found:
     """Look for an order. What was guessed wrongly about a return is tried the other way round."""
     others: set[int] = set()
+    spared: set[int] = set()
     while True:
-        walk = _Walk(history, frozenset(others))
+        walk = _Walk(history, frozenset(others), frozenset(spared))
         try:
             walk.run()
         except NoOrder as none:
-            other = walk.other_way_round()
-            if other is None or len(others) == TRIES:
+            found, most, other = spared, SPARED, walk.freed_too_much(none.call)
+            if other is None:
+                found, most, other = others, TRIES, walk.other_way_round()
+            if other is None or len(found) == most:
                 return Found(complaint=str(none), call=none.call, guessed=walk.guessed)
-            others.add(other)
+            found.add(other)
         else:
             return Found(order=list(walk.moments.items()), guessed=walk.guessed)
 
@@ -90,9 +95,11 @@ class _Return:
 class _Walk:
     """One walk along the moments."""
 
-    def __init__(self, history: History, others: frozenset[int]) -> None:
+    def __init__(self, history: History, others: frozenset[int], spared: frozenset[int]) -> None:
         self.rules, self.calls = history.rules, history.operations
         self.others = others  # returns that come before the take-over that they raced with, or only after their lease
+        self.spared = spared  # returns that make room only when no other can
+        self.early: list[tuple[int, int, frozenset[str]]] = []  # returns that made room: by when they were over, the features
         self.too_late: int | None = None  # a return that should have been one of them
         self.raced: list[tuple[int, Place]] = []  # the others, each with the place that it would have ended
         self.pool = Pool(history.rules)
@@ -105,7 +112,7 @@ class _Walk:
         self.opened: set[int] = set()
         self.blocked: dict[int, list[int]] = {}  # calls that wait for an earlier one of the same client
         self.returns: dict[int, _Return] = {}  # by seat
-        self.usable: list[tuple[int, int]] = []  # returns that may make room: when their places end otherwise, and the call
+        self.usable: list[tuple[bool, int, int]] = []  # returns that may make room: spared, when their places end, the call
         self.for_full: list[int] = []  # refusals that wait for a full pool
         self.for_short: dict[str, list[int]] = defaultdict(list)  # … or for too little of a feature
         self.for_own: dict[int, list[int]] = defaultdict(list)  # calls that wait for something to become of their own seat
@@ -119,6 +126,15 @@ class _Walk:
         if self.too_late is not None:
             return self.too_late
         return next((index for index, place in reversed(self.raced) if place.until is not None), None)
+
+    def freed_too_much(self, index: int) -> int | None:
+        """Give the last return that left a refusal too much of a feature, and could have waited until after it."""
+        call = self.calls[index]
+        if call.rule != SHORT:
+            return None
+        opens = call.sent - self.rules.uncertainty
+        fitting = (r for r, over_by, units in reversed(self.early) if call.feature in units and over_by >= opens)
+        return next((r for r in fitting if r not in self.spared), None)
 
     def run(self) -> None:
         """Place every call.
@@ -274,9 +290,12 @@ class _Walk:
 
     def _free_place(self, moment: int) -> bool:
         while self.usable:
-            _, index = heappop(self.usable)
+            _, _, index = heappop(self.usable)
             waiting = self.returns.get(self.calls[index].seat)
             if waiting is not None and waiting.call == index and self._may_end(waiting, moment):
+                if units := frozenset(key for key, n in waiting.seat.units.items() if n):
+                    self.guessed = True
+                    self.early.append((index, self._over_by(waiting), units))
                 return self._end(waiting, moment)
         return False
 
@@ -403,7 +422,7 @@ class _Walk:
             return
         waiting = self.returns.get(call.seat)
         if waiting is not None and waiting.call == index:
-            heappush(self.usable, (self._ends_by(waiting), index))
+            heappush(self.usable, (index in self.spared, self._ends_by(waiting), index))
 
     def _ends_by(self, waiting: _Return) -> int:
         """Tell when the place of a seat that is being returned ends at the latest."""

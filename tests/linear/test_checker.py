@@ -160,5 +160,28 @@ def test_downtime_keeps_places() -> None:
     assert not check(History(rules=rules, operations=[calls[0], calls[2]])).accepted
 
 
+def test_a_return_that_would_free_too_much_of_a_feature_comes_later() -> None:
+    """Of two returns that may make room, the one that is over first is not the one that a refusal of a feature allows."""
+    rules = replace(RULES, seats=3, features={"render": Feature(1, returnable=True)})
+    server, calls = Server(rules), list[Operation]()
+
+    def ask(client: int, kind: Kind, sent: int, decided: int, answered: int, **said: object) -> None:
+        token = next((c.lease for c in reversed(calls) if c.client == client and c.lease is not None), None)
+        asked = replace(_call(client, kind, sent=sent), token=token and (token.activation, token.generation), **said)
+        calls.append(replace(server.serve(asked, decided), answered=answered))
+
+    for client in range(3):
+        ask(client, Kind.ACTIVATE, sent=client * 10, decided=client * 10 + 1, answered=client * 10 + 2)
+    ask(0, Kind.CHECK_OUT, sent=50, decided=51, answered=52, feature="render", amount=1, key=None)
+    ask(1, Kind.RETURN, sent=60, decided=70, answered=95, key=None)
+    ask(3, Kind.ACTIVATE, sent=60, decided=75, answered=80)
+    ask(2, Kind.CHECK_OUT, sent=77, decided=80, answered=85, feature="render", amount=1, key=None)
+    ask(0, Kind.RETURN, sent=60, decided=88, answered=90, key=None)
+    verdict = check(History(rules=rules, operations=calls))
+
+    assert [call.outcome for call in calls[-4:]] == [Outcome.DONE, Outcome.GRANTED, Outcome.REFUSED, Outcome.DONE]
+    assert verdict.accepted, verdict
+
+
 def _call(client: int, kind: Kind, *, sent: int) -> Operation:
     return Operation(client=client, kind=kind, seat=client, sent=sent, answered=None, outcome=Outcome.UNKNOWN, key=client)
