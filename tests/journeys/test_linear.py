@@ -9,7 +9,7 @@ import pytest
 from tests.linear import postgres, tampering
 from tests.linear.checker import check
 from tests.linear.drive import Plan, drive
-from tests.linear.history import Kind, Outcome
+from tests.linear.history import Kind, Outcome, lost
 from tests.linear.programs import Habits
 
 RESTLESS = Habits(think=0.02, asks_again=0.04, dies=0.008, sleeps=0.004, sleeps_for=(1.0, 9.0), repeats=0.06)
@@ -47,6 +47,7 @@ def test_a_server_that_is_killed_is_linearizable(tmp_path: Path) -> None:
 
     assert verdict.accepted, verdict
     assert any(call.outcome is Outcome.UNKNOWN for call in result.history.operations)
+    assert lost(result.history) == []
     assert result.record.odd == []
 
 
@@ -65,4 +66,22 @@ def test_two_servers_on_one_database_are_one_counter(tmp_path: Path) -> None:
 
     assert verdict.accepted, verdict
     assert deadlocks == 0
+    assert lost(result.history) == []
+    assert result.record.odd == []
+
+
+@pytest.mark.timeout(300)
+def test_a_database_that_is_killed_costs_nobody_his_seat(tmp_path: Path) -> None:
+    """PostgreSQL dies under two servers and comes back: nothing acknowledged is forgotten, no running program is put out."""
+    found = pytest.importorskip("tests.support.postgres").servers()
+    if not found:
+        pytest.skip("there is no PostgreSQL to test with")
+    plan = replace(SHORT, operations=4_000, servers=2).with_kills(0, 2)
+
+    with postgres.running(next(iter(found.values()))) as database:
+        result = drive(plan, tmp_path, database)
+    verdict = check(result.history)
+
+    assert verdict.accepted, verdict
+    assert lost(result.history) == []
     assert result.record.odd == []

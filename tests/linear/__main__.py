@@ -20,7 +20,7 @@ from statistics import quantiles
 from tests.linear import tampering
 from tests.linear.checker import Verdict, check
 from tests.linear.drive import Plan, Result, drive
-from tests.linear.history import SECOND, History
+from tests.linear.history import SECOND, History, lost
 from tests.linear.postgres import Postgres, running
 
 PLACE = Path("build/linear")
@@ -43,6 +43,7 @@ def main() -> int:
     began = time.monotonic()
     verdict = check(result.history)
     is_well = _told(verdict, time.monotonic() - began) and not result.record.odd and not deadlocks
+    is_well = is_well and not lost(result.history)
     return 0 if _plant(_plan(asked), asked.place) and is_well else 1
 
 
@@ -105,6 +106,7 @@ def _tell(result: Result) -> None:
     print(f"signatures checked: {record.checked}; leases that had ended when they were signed: {record.ended}")
     print(f"answers that said to come again: {record.put_off}; answers that make no sense: {record.odd[:5] or 0}")
     print(f"warnings in the servers' logs: {dict(result.logged) or 0}")
+    print(f"programs that lost a seat while its lease was running: {len(lost(result.history))}")
 
 
 def _told(verdict: Verdict, seconds: float) -> bool:

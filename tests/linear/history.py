@@ -107,3 +107,31 @@ class History(Struct, frozen=True, kw_only=True):
     def load(cls, path: Path) -> "History":
         """Read what `save` wrote."""
         return msgpack.decode(path.read_bytes(), type=cls)
+
+
+def lost(history: History) -> list[Operation]:
+    """Give the calls by which a program heard that its seat is gone, while its lease was running and it had not returned it.
+
+    Where nobody else uses its seat, that must never happen: whatever dies meanwhile, a running program keeps what it holds.
+    """
+    shared = {seat for seat, users in _users(history.operations).items() if len(users) > 1}
+    holds: dict[int, Lease] = {}
+    found = []
+    for call in history.operations:
+        lease = holds.get(call.client)
+        if call.lease is not None:
+            holds[call.client] = call.lease
+        elif call.outcome is Outcome.GONE and lease is not None and call.seat not in shared:
+            if call.token == (lease.activation, lease.generation) and call.answered is not None and call.answered < lease.ends:
+                found.append(call)
+        elif call.kind is Kind.RETURN:
+            holds.pop(call.client, None)
+    return found
+
+
+def _users(calls: list[Operation]) -> dict[int, set[int]]:
+    users: dict[int, set[int]] = {}
+    for call in calls:
+        if call.kind is not Kind.DOWNTIME:
+            users.setdefault(call.seat, set()).add(call.client)
+    return users

@@ -16,8 +16,8 @@ One walk along the moments does it, in time n log n. Some things are guessed, an
 the other way round, since what is found is replayed): a call without an answer counts as not done unless something shows that
 it was (a repeat under its key, a refusal that nothing else explains, a grant that needs its room); which of several returned
 seats goes first, where one had drawn features; whether a return came before or after a take-over of the same seat at the same
-time; and, where `lag` is not 0, a decision is put at the earliest moment that its lease allows. `Found.guessed` says whether any
-of these was there, so that "no order was found" is then no proof that there is none.
+time; and, where `lag` is not 0, a decision is put at the earliest moment that its lease allows. `Found.guessed` says whether
+any of these was there, so that "no order was found" is then no proof that there is none.
 """
 
 from bisect import bisect_left, bisect_right
