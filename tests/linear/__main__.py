@@ -24,7 +24,7 @@ from tests.linear.history import SECOND, History, lost
 from tests.linear.postgres import Postgres, running
 
 PLACE = Path("build/linear")
-SHORT = 20_000  # calls, of the run whose history is tampered with
+SHORT = 60_000  # calls, of the run whose history is tampered with: as many as it takes for leases and margins to end
 
 
 def main() -> int:
