@@ -26,6 +26,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from seatkeeper_server.domain.timekeeping import Alive
 from seatkeeper_server.service.ports import (
+    Changes,
     CommitUnknown,
     Conflict,
     PoolKey,
@@ -69,6 +70,7 @@ class PostgresTransaction(SqlTransaction):
         self._sql = sql
         self._began = began
         self._locked: set[PoolKey] = set()
+        self._alive_said: dict[str, Any] | None = None  # with `mark_alive`, and not written yet
         self._reached: tuple[int, PoolKey] | None = None  # the last thing that was locked: pools come before tenants
 
     def query(self, name: str, /, **parameters: Any) -> list[Row]:  # any value the schema's column takes
@@ -78,6 +80,19 @@ class PostgresTransaction(SqlTransaction):
     def execute(self, name: str, /, **parameters: Any) -> int:  # any value the schema's column takes
         """Run a named statement; the number of rows it changed."""
         return self._connection.execute(self._sql[name], _sent(parameters)).rowcount
+
+    def save(self, changes: Changes) -> None:
+        """Write all of it, set-wise, and wait once for all the statements instead of once for each."""
+        with self._connection.pipeline():
+            self.finish()
+            super().save(changes)
+
+    def query_both(self, first: str, second: str, /, **parameters: Any) -> tuple[list[Row], list[Row]]:
+        """Give the rows of two named queries that take the same parameters, and wait once."""
+        sent = _sent(parameters)
+        with self._connection.pipeline():
+            one, other = (self._connection.execute(self._sql[name], sent) for name in (first, second))
+            return list(one.fetchall()), list(other.fetchall())
 
     def clock(self) -> datetime | None:
         """Give the time this transaction began by the database's own clock."""
@@ -98,8 +113,21 @@ class PostgresTransaction(SqlTransaction):
         return self.alive()
 
     def mark_alive(self, alive: Alive, batch_id: str) -> None:
-        """Record which batch this is, and at most once a second that the database is served."""
-        self.execute("mark_alive" if self.alive() else "first_alive", **rows.from_alive(alive), batch_id=batch_id)
+        """Record which batch this is, and at most once a second that the database is served.
+
+        It is said with what is written at the end: nothing before that waits for it, and nobody waits for the row so long.
+        """
+        said = {**rows.from_alive(alive), "batch_id": batch_id}
+        if self.alive() is None:
+            self.execute("first_alive", **said)
+        else:
+            self._alive_said = said
+
+    def finish(self) -> None:
+        """Write what is still to be written before a commit."""
+        if self._alive_said is not None:
+            said, self._alive_said = self._alive_said, None
+            self.execute("mark_alive", **said)
 
     def extend_leases(self, alive_at: datetime, gap: timedelta, now: datetime) -> int:
         """Give every place, and every idempotency key, the time back that nobody could use; the number of places."""
@@ -212,7 +240,9 @@ class PostgresStore:
             connection, began = self._begun("begin")
         with self._given_back(connection):
             with self._told():
-                yield self._opened(connection, began)
+                tx = self._opened(connection, began)
+                yield tx
+                tx.finish()
             self._commit(connection)
 
     @contextmanager

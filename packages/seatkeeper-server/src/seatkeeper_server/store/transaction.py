@@ -39,6 +39,10 @@ class SqlTransaction(ABC):
     def execute(self, name: str, /, **parameters: Any) -> int:  # any value the schema's column takes
         """Run a named statement; the number of rows it changed."""
 
+    def query_both(self, first: str, second: str, /, **parameters: Any) -> tuple[Sequence[Row], Sequence[Row]]:
+        """Give the rows of two named queries that take the same parameters."""
+        return self.query(first, **parameters), self.query(second, **parameters)
+
     def clock(self) -> datetime | None:
         """Give the time this transaction began by the database's own clock; None if it has none."""
         return None
@@ -94,11 +98,11 @@ class SqlTransaction(ABC):
 
     def pools_seen(self, keys: Sequence[PoolKey]) -> list[PoolRecord]:
         """Give these pools as they are seen now, for a report, in one sorted order."""
-        asked = json_text(keys)
         tallies: dict[PoolKey, dict[str, Tally]] = defaultdict(dict)
-        for row in self.query("rights", asked=asked):
+        rights, pools = self.query_both("rights", "pools", asked=json_text(keys))
+        for row in rights:
             tallies[row[0], row[1]][row[2]] = rows.to_tally(row[2:])
-        return [rows.to_pool(row, tallies[row[0], row[1]]) for row in self.query("pools", asked=asked)]
+        return [rows.to_pool(row, tallies[row[0], row[1]]) for row in pools]
 
     def ledgers(self, tenant_ids: Sequence[str]) -> list[LedgerRecord]:
         """Give these tenants' own chains, locked; unknown tenants are left out."""
