@@ -15,12 +15,13 @@ The rules it keeps
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,8 +99,18 @@ def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
         run = in_copy(copy, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "--hypothesis-seed=0", *tests)
     except subprocess.TimeoutExpired:
         return 1, f"(hangs: stopped after {LONGEST_RUN} s)"
+    finally:
+        end_what_is_left(copy)
     failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", run.stdout, re.MULTILINE)
     return run.returncode, failed[1] if failed else "".join((run.stdout + run.stderr).strip().splitlines()[-1:])
+
+
+def end_what_is_left(copy: Path) -> None:
+    """End what the tests of a copy have left running: a fault may be that nothing else does."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is somebody else's
+            if os.fsencode(copy) in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def try_mutant(mutant: Mutant) -> Result:
