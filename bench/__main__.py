@@ -140,7 +140,8 @@ def _options() -> argparse.Namespace:
     options.page |= options.whole
     options.no_scales |= options.quick
     options.cases = options.cases or list(CASES)
-    options.connections = options.connections or ([PROMISED_AT] if options.quick else list(CONNECTIONS))
+    every = {count for case in CASES.values() for count in case.connections}
+    options.connections = options.connections or ([PROMISED_AT] if options.quick else sorted(every))
     options.stores = options.stores or [SQLITE, POSTGRES]
     options.rounds = options.rounds or (2 if options.quick else ROUNDS)
     options.seconds = options.seconds or (1 if options.quick else SECONDS)
