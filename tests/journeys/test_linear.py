@@ -1,5 +1,6 @@
 """What a crowd of programs sees on a real server could have been seen at one counter of seats. `make linear` takes longer."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -51,35 +52,32 @@ def test_a_server_that_is_killed_is_linearizable(tmp_path: Path) -> None:
     assert result.record.odd == []
 
 
-@pytest.mark.timeout(300)
-def test_two_servers_on_one_database_are_one_counter(tmp_path: Path) -> None:
-    """It makes no difference which of two servers on one PostgreSQL is asked; one of them is killed, and comes back."""
+@pytest.fixture
+def database() -> Iterator[postgres.Postgres]:
+    """A PostgreSQL that can be killed."""
     found = pytest.importorskip("tests.support.postgres").servers()
     if not found:
         pytest.skip("there is no PostgreSQL to test with")
-    plan = replace(SHORT, operations=4_000, servers=2).with_kills(1)
+    with postgres.running(next(iter(found.values()))) as running:
+        yield running
 
-    with postgres.running(next(iter(found.values()))) as database:
-        result = drive(plan, tmp_path, database)
-        deadlocks = database.logged("deadlock detected")
+
+@pytest.mark.timeout(300)
+def test_two_servers_on_one_database_are_one_counter(tmp_path: Path, database: postgres.Postgres) -> None:
+    """It makes no difference which of two servers on one PostgreSQL is asked; one of them is killed, and comes back."""
+    result = drive(replace(SHORT, operations=4_000, servers=2).with_kills(1), tmp_path, database)
     verdict = check(result.history)
 
     assert verdict.accepted, verdict
-    assert deadlocks == 0
+    assert database.logged("deadlock detected") == 0
     assert lost(result.history) == []
     assert result.record.odd == []
 
 
 @pytest.mark.timeout(300)
-def test_a_database_that_is_killed_costs_nobody_his_seat(tmp_path: Path) -> None:
+def test_a_database_that_is_killed_costs_nobody_his_seat(tmp_path: Path, database: postgres.Postgres) -> None:
     """PostgreSQL dies under two servers and comes back: nothing acknowledged is forgotten, no running program is put out."""
-    found = pytest.importorskip("tests.support.postgres").servers()
-    if not found:
-        pytest.skip("there is no PostgreSQL to test with")
-    plan = replace(SHORT, operations=4_000, servers=2).with_kills(0, 2)
-
-    with postgres.running(next(iter(found.values()))) as database:
-        result = drive(plan, tmp_path, database)
+    result = drive(replace(SHORT, operations=4_000, servers=2).with_kills(0, 2), tmp_path, database)
     verdict = check(result.history)
 
     assert verdict.accepted, verdict

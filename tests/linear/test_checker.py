@@ -13,7 +13,7 @@ from tests.linear import tampering
 from tests.linear.brute import is_linearizable
 from tests.linear.checker import check, replay
 from tests.linear.faulty import FAULTS, Fault
-from tests.linear.history import Feature, History, Kind, Operation, Outcome, Rules
+from tests.linear.history import Feature, History, Kind, Operation, Outcome, Rules, lost
 from tests.linear.model import RULES, Habits, Server, crowd
 
 THOROUGH = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -181,6 +181,21 @@ def test_a_return_that_would_free_too_much_of_a_feature_comes_later() -> None:
 
     assert [call.outcome for call in calls[-4:]] == [Outcome.DONE, Outcome.GRANTED, Outcome.REFUSED, Outcome.DONE]
     assert verdict.accepted, verdict
+
+
+def test_only_a_running_lease_can_be_lost() -> None:
+    """Who hears that his seat is gone has lost it while his lease runs; not after its end, nor after he returned it."""
+    server = Server(RULES)
+    taken = replace(server.serve(_call(0, Kind.ACTIVATE, sent=0), 1), answered=2)
+    assert taken.lease is not None
+    held = replace(_call(0, Kind.REFRESH, sent=50), token=(taken.lease.activation, taken.lease.generation), key=None)
+    gone = replace(held, outcome=Outcome.GONE, answered=60)
+    late = replace(gone, sent=taken.lease.ends + 1, answered=taken.lease.ends + 2)
+    returned = replace(held, kind=Kind.RETURN, sent=20, outcome=Outcome.DONE, answered=30)
+
+    assert lost(History(rules=RULES, operations=[taken, gone])) == [gone]
+    assert lost(History(rules=RULES, operations=[taken, late])) == []
+    assert lost(History(rules=RULES, operations=[taken, returned, gone])) == []
 
 
 def _call(client: int, kind: Kind, *, sent: int) -> Operation:
