@@ -18,8 +18,9 @@ from tests.support import stores
 from tests.support.postgres import Clusters
 
 UNUSABLE = 3
-ADDS = Step(2, "regions", "ALTER TABLE holder ADD COLUMN region TEXT", Phase.PRE)
-TAKES_AWAY = Step(3, "regions", "ALTER TABLE holder DROP COLUMN project", Phase.POST)
+OURS = {str(number): step.recorded for number, step in sorted(migrations.steps("sqlite").items())}  # of this version
+ADDS = Step(1002, "regions", "ALTER TABLE holder ADD COLUMN region TEXT", Phase.PRE)
+TAKES_AWAY = Step(1003, "regions", "ALTER TABLE holder DROP COLUMN project", Phase.POST)
 
 
 @pytest.fixture(params=stores.ONE_OF_EACH)
@@ -52,8 +53,9 @@ def test_it_shows_what_is_applied(where: tuple[str, str]) -> None:
     done = command("schema", *where)
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["step", "name", "state", "1", "seats", "applied"]
-    assert json.loads(command("schema", *where, "--json").stdout) == {"applied": {"1": "seats"}, "waiting": {}}
+    applied = [word for number, name in OURS.items() for word in (number, name, "applied")]
+    assert done.stdout.split() == ["step", "name", "state", *applied]
+    assert json.loads(command("schema", *where, "--json").stdout) == {"applied": OURS, "waiting": {}}
 
 
 @pytest.mark.usefixtures("_newer")
@@ -61,7 +63,7 @@ def test_to_look_changes_nothing(where: tuple[str, str]) -> None:
     """What adds comes with a server, what takes away waits until it is asked for."""
     told = [json.loads(command("schema", *where, "--json").stdout) for _ in range(2)]
 
-    assert told[0] == told[1] == {"applied": {"1": "seats"}, "waiting": {"2": "regions.pre", "3": "regions.post"}}
+    assert told[0] == told[1] == {"applied": OURS, "waiting": {"1002": "regions.pre", "1003": "regions.post"}}
     assert "seatkeeper schema --finish" in command("schema", *where).stdout
 
 
@@ -71,7 +73,10 @@ def test_an_upgrade_is_finished_when_it_is_asked_for(where: tuple[str, str]) -> 
     done = command("schema", *where, "--finish", "--json")
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"applied": {"1": "seats", "2": "regions.pre", "3": "regions.post"}, "waiting": {}}
+    assert json.loads(done.stdout) == {
+        "applied": {**OURS, "1002": "regions.pre", "1003": "regions.post"},
+        "waiting": {},
+    }
 
 
 def test_an_upgrade_is_not_finished_under_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +89,7 @@ def test_an_upgrade_is_not_finished_under_a_server(tmp_path: Path, monkeypatch: 
 
     assert done.returncode == UNUSABLE
     assert "is being served" in done.stderr
-    assert steps == {1: "seats"}
+    assert {str(number): name for number, name in steps.items()} == OURS
 
 
 def test_there_must_be_data(tmp_path: Path) -> None:

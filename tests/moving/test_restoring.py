@@ -218,14 +218,16 @@ def test_usage_and_returns_of_the_lost_time_are_forgotten_and_said_so(estate: Es
 
 def test_older_data_are_brought_up_to_date(estate: Estate, backup: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backup of an earlier version gets the steps that are missing before anybody sees it."""
-    newer = Step(2, "more", "CREATE TABLE region (name TEXT NOT NULL PRIMARY KEY)", Phase.PRE)
+    newer = Step(1002, "more", "CREATE TABLE region (name TEXT NOT NULL PRIMARY KEY)", Phase.PRE)
+    with closing(SqliteStore(estate.path)) as store:
+        before = store.steps()
     known = migrations.steps
-    monkeypatch.setattr(migrations, "steps", lambda database: {**known(database), 2: newer})
+    monkeypatch.setattr(migrations, "steps", lambda database: {**known(database), 1002: newer})
     done = restore(backup, data)
 
     assert done.returncode == 0, done.stderr
     with closing(SqliteStore(data / "seatkeeper.db")) as store:
-        assert store.steps() == {1: "seats", 2: "more.pre"}
+        assert store.steps() == {**before, 1002: "more.pre"}
 
 
 @pytest.mark.parametrize("kind", stores.ONE_OF_EACH)
@@ -366,7 +368,7 @@ def test_a_backup_of_a_newer_seatkeeper_is_refused(backup: Path, data: Path) -> 
 
     assert (newer_format.returncode, newer_schema.returncode) == (UNUSABLE, UNUSABLE)
     assert "made by a newer Seatkeeper (format 2)" in newer_format.stderr
-    assert "schema 9, this Seatkeeper knows 1: upgrade this Seatkeeper" in newer_schema.stderr
+    assert "schema 9, this Seatkeeper knows 3: upgrade this Seatkeeper" in newer_schema.stderr
     assert not data.exists()
 
 
@@ -375,7 +377,7 @@ def test_additions_of_newer_code_are_not_lost_in_postgresql(estate: Estate, tmp_
     with closing(sqlite3.connect(estate.path)) as database, database:
         database.execute("CREATE TABLE region (name TEXT NOT NULL PRIMARY KEY) STRICT")
         database.execute("INSERT INTO region VALUES ('north')")
-        database.execute("INSERT INTO migration VALUES (2, 'regions.pre', 0)")
+        database.execute("INSERT INTO migration VALUES (1002, 'regions.pre', 0)")
     command("backup", tmp_path / "newer.tar", "--data", estate.data)
     directory = restore(tmp_path / "newer.tar", data)
     postgres = command("restore", tmp_path / "newer.tar", "--database", empty)

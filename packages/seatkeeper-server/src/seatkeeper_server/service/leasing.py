@@ -105,6 +105,8 @@ class Leasing:
             if key in chains:
                 work.close_window(key, window)
         work.save()
+        for key in keys:
+            tx.put_off(key, now)
 
 
 @dataclass(slots=True)

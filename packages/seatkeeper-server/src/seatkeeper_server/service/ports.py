@@ -197,7 +197,11 @@ class Transaction(Protocol):
         ...
 
     def pools_with_due(self, now: datetime, limit: int) -> list[PoolKey]:
-        """Find pools in which time has ended places."""
+        """Find pools in which time may have ended places; `due` tells."""
+        ...
+
+    def put_off(self, key: PoolKey, now: datetime) -> None:
+        """See that a pool, which is locked, is found again only when the next of its places may have ended."""
         ...
 
     def roster(self, key: PoolKey, limit: int) -> tuple[list[HolderView], datetime | None]:

@@ -149,7 +149,8 @@ ORDER BY h.activated_at, h.activation_id, h.past;
 
 -- ended_places: What places take that time has ended although nobody has settled it yet.
 SELECT h.rights FROM holding h
-WHERE h.tenant_id = :tenant_id AND h.entitlement_id = :entitlement_id AND h.occupies = 1 AND h.free_at <= :now;
+WHERE h.tenant_id = :tenant_id AND h.entitlement_id = :entitlement_id AND h.occupies = 1 AND h.due_from <= :now
+    AND h.free_at <= :now;
 
 -- counting_places: What every place of an entitlement that counts takes.
 SELECT h.rights FROM holding h WHERE h.tenant_id = :tenant_id AND h.entitlement_id = :entitlement_id AND h.occupies = 1;

@@ -11,31 +11,39 @@ ON CONFLICT (one) DO NOTHING;
 SELECT activation_id, past, generation, holder, state, occupies, rights, activated_at, refreshed_at, expires_at, free_at,
     sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at, floored, device_key
 FROM holding
-WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND free_at <= :now
+WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND due_from <= :now AND free_at <= :now
 ORDER BY free_at, activation_id, past
 LIMIT :most OFFSET :skip;
 
--- pools_with_due: Pools in which time has ended places.
+-- pools_with_due: Pools in which time may have ended places.
 SELECT p.tenant_id, p.entitlement_id
 FROM pool p
 WHERE EXISTS (
     SELECT 1 FROM holding h
-    WHERE h.tenant_id = p.tenant_id AND h.entitlement_id = p.entitlement_id AND h.occupies = 1 AND h.free_at <= :now
+    WHERE h.tenant_id = p.tenant_id AND h.entitlement_id = p.entitlement_id AND h.occupies = 1 AND h.due_from <= :now
 )
 ORDER BY p.tenant_id, p.entitlement_id
 LIMIT :most;
 
--- roster: The first holders of a pool, by the end of their lease; who has returned his seat holds it no longer.
-SELECT coalesce(w.seat_name, w.seat_id), h.activated_at, h.expires_at, h.free_at
-FROM holding h
-JOIN holder w ON w.tenant_id = h.tenant_id AND w.chain_id = h.entitlement_id AND w.number = h.holder
-WHERE h.tenant_id = :tenant_id AND h.entitlement_id = :entitlement_id AND h.occupies = 1 AND h.state <> 'returned'
-ORDER BY h.free_at
-LIMIT :most;
+-- put_off: Look again at those places of a pool that were refreshed meanwhile when their lease ends.
+UPDATE holding SET due_from = free_at
+WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND due_from <= :now AND free_at > :now;
 
--- next_free: The earliest moment a place of a pool comes back.
-SELECT min(free_at) FROM holding
-WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1 AND free_at IS NOT NULL;
+-- roster: Of those places of a pool that may end first, the earliest moment one comes back, in a row without a name; then their
+-- first holders, by the end of their lease. Who has returned his seat holds it no longer.
+WITH looked_at AS MATERIALIZED (
+    SELECT holder, state, activated_at, expires_at, free_at FROM holding
+    WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1
+    ORDER BY due_from
+    LIMIT :among
+), shown AS (
+    SELECT holder, activated_at, expires_at, free_at FROM looked_at WHERE state <> 'returned' ORDER BY free_at LIMIT :most
+)
+SELECT NULL, NULL, NULL, min(free_at) FROM looked_at
+UNION ALL
+SELECT coalesce(w.seat_name, w.seat_id), shown.activated_at, shown.expires_at, shown.free_at
+FROM shown CROSS JOIN holder w  -- SQLite would rather look at every holder
+WHERE w.tenant_id = :tenant_id AND w.chain_id = :entitlement_id AND w.number = shown.holder;
 
 -- windows_ended: Refusal windows that began before a moment.
 SELECT tenant_id, chain_id, holder, denial_id, rule, since, until, count, key FROM refusal
@@ -50,7 +58,7 @@ SELECT tenant_id FROM tenant ORDER BY tenant_id;
 DELETE FROM keyed WHERE kept_until <= :now;
 
 -- forget_holdings: Forget seats that ended long ago; a token of theirs then means "gone".
-DELETE FROM holding WHERE occupies = 0 AND refreshed_at <= :before AND expires_at <= :before;
+DELETE FROM holding WHERE occupies = 0 AND due_from <= :before AND refreshed_at <= :before AND expires_at <= :before;
 
 -- idle_chains: Chains that know holders of whom nothing speaks any more. It looks at every holder.
 SELECT DISTINCT holder.tenant_id, holder.chain_id FROM holder WHERE (blocked_until IS NULL OR blocked_until <= :now)
@@ -88,4 +96,5 @@ DELETE FROM holder WHERE tenant_id = :tenant_id AND chain_id = :chain_id
 UPDATE keyed SET kept_until = kept_until + :gap WHERE kept_until > :alive_at;
 
 -- shift_leases: Move every lease and place: the recorded time itself was wrong.
-UPDATE holding SET expires_at = expires_at + :by, free_at = free_at + :by, refreshed_at = refreshed_at + :by;
+UPDATE holding SET expires_at = expires_at + :by, free_at = free_at + :by, refreshed_at = refreshed_at + :by,
+    due_from = due_from + :by;

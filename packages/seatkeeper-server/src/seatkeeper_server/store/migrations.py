@@ -6,7 +6,8 @@
 
 A *pre* step only adds what older code neither reads nor has to write: tables, indexes, columns that may be NULL or have a
 default. So an upgrade rolls: the first new server applies the pre steps, old ones go on beside it, and when the last of those
-is gone the post steps are applied. Code that meets an unknown pre step works on; one that meets an unknown post step refuses.
+is gone the post steps are applied. A new database, at which no older code can be at work, gets all of them at once. Code that
+meets an unknown pre step works on; one that meets an unknown post step refuses.
 What was released is never edited (`tests/store/test_rolling.py`).
 """
 
@@ -59,6 +60,8 @@ def steps(database: str) -> Mapping[int, Step]:
 def missing(database: str, done: Mapping[int, str], phase: Phase) -> list[Step]:
     """Give the steps of a phase that a database lacks, in order; `done` is what it remembers, names by number.
 
+    With the first phase, a new database is given those of the other one too.
+
     Raises:
         SchemaTooNew: newer code took something away that this code needs.
     """
@@ -66,7 +69,10 @@ def missing(database: str, done: Mapping[int, str], phase: Phase) -> list[Step]:
     strange = [number for number, name in done.items() if number not in known and not name.endswith(f".{Phase.PRE}")]
     if strange:
         raise SchemaTooNew(f"schema {max(strange)}, this Seatkeeper knows {max(known)}: upgrade this Seatkeeper")
-    return [known[number] for number in sorted(known.keys() - done.keys()) if known[number].phase is phase]
+    lacking = [known[number] for number in sorted(known.keys() - done.keys())]
+    if not done:
+        return lacking if phase is Phase.PRE else []
+    return [step for step in lacking if step.phase is phase]
 
 
 def _step(stem: str, script: str) -> Step:

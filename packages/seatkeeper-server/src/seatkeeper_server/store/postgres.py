@@ -66,6 +66,7 @@ class PostgresTransaction(SqlTransaction):
     """One transaction: what it locked, nobody else changes meanwhile."""
 
     def __init__(self, connection: _Connection, sql: Mapping[str, str], began: Row) -> None:
+        super().__init__()
         self._connection = connection
         self._sql = sql
         self._began = began
@@ -320,28 +321,28 @@ class PostgresStore:
         with self._told():
             connection = self._connect()
         with self._given_back(connection), self._told():
-            more = True
-            while more:
-                connection.execute(self._sql["begin_step"])
-                more = self._apply_next(connection, phase, now)
-                connection.execute("COMMIT")
+            for step in self._lacking(connection, phase):
+                self._apply_step(connection, step, now)
 
-    def _apply_next(self, connection: _Connection, phase: Phase, now: datetime) -> bool:
-        """Apply the next step of a phase; tell whether there was one."""
+    def _lacking(self, connection: _Connection, phase: Phase) -> list[Step]:
+        """Give the steps of a phase that the database lacks; others may be applying them."""
         is_new = connection.execute("SELECT to_regclass('migration') IS NULL").fetchone() == (True,)
-        if is_new:
-            connection.execute(self._sql["make_migration"])
-        done: dict[int, str] = dict(connection.execute("SELECT number, name FROM migration").fetchall())
+        done: dict[int, str] = {}
+        if not is_new:
+            done.update(connection.execute("SELECT number, name FROM migration").fetchall())
         try:
-            step = next(iter(migrations.missing("postgres", done, phase)), None)
+            return migrations.missing("postgres", done, phase)
         except SchemaTooNew as error:
             raise SchemaTooNew(f"{self._name} has {error}") from error
-        if step is None:
-            return False
-        connection.execute(step.script.encode())
+
+    def _apply_step(self, connection: _Connection, step: Step, now: datetime) -> None:
+        """Apply a step, unless another server just did."""
+        connection.execute(self._sql["begin_step"])
+        connection.execute(self._sql["make_migration"])
         noted = {"number": step.number, "name": step.recorded, "now": rows.micros(now)}
-        connection.execute(self._sql["note_step"], noted)
-        return True
+        if connection.execute(self._sql["note_step"], noted).rowcount:
+            connection.execute(step.script.encode())
+        connection.execute("COMMIT")
 
     def found(self, database_id: str, now: datetime) -> tuple[str, int]:
         """Give this database's id and epoch, which a new one gets now."""

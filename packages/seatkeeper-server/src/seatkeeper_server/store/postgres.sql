@@ -43,11 +43,11 @@ SET LOCAL synchronous_commit = on;
 SET LOCAL lock_timeout = '5s';
 SELECT pg_advisory_xact_lock(hashtext('seatkeeper schema'));
 
--- make_migration: Where the steps of the schema are noted.
-CREATE TABLE migration (number BIGINT NOT NULL PRIMARY KEY, name TEXT COLLATE "C" NOT NULL, applied_at BIGINT NOT NULL);
+-- make_migration: Where the steps of the schema are noted, unless it is there.
+CREATE TABLE IF NOT EXISTS migration (number BIGINT NOT NULL PRIMARY KEY, name TEXT COLLATE "C" NOT NULL, applied_at BIGINT NOT NULL);
 
--- note_step: A step of the schema was applied.
-INSERT INTO migration (number, name, applied_at) VALUES (:number, :name, :now);
+-- note_step: A step of the schema is applied, unless it has been.
+INSERT INTO migration (number, name, applied_at) VALUES (:number, :name, :now) ON CONFLICT (number) DO NOTHING;
 
 -- lock_alive: Have the alive moment to oneself.
 SELECT at, boot_id, boot_at, drift, "offset", given FROM alive FOR NO KEY UPDATE;
@@ -145,7 +145,7 @@ SELECT h.tenant_id, h.entitlement_id,
     h.activation_id, h.past, h.generation, h.holder, h.state, h.occupies, h.rights, h.activated_at, h.refreshed_at,
     h.expires_at, h.free_at, h.sequence, h.nonce, h.nonce_before, h.nonce_answered, h.nonce_bound, h.noted_at, h.floored,
     h.device_key, w.seat_id, w.seat_name, w.username, w."user", w.host, w.process, w."group", w.project, w.address,
-    w.blocked_until
+    w.blocked_until, h.due_from
 FROM jsonb_array_elements(:asked::jsonb) AS asked
 JOIN holding h ON h.tenant_id = asked ->> 0 AND h.activation_id = asked ->> 1 AND h.past = 0
 JOIN holder w ON w.tenant_id = h.tenant_id AND w.chain_id = h.entitlement_id AND w.number = h.holder
@@ -174,7 +174,7 @@ FROM jsonb_array_elements(:asked::jsonb) AS asked
 JOIN refusal r ON r.tenant_id = asked ->> 0 AND r.chain_id = asked ->> 1 AND r.holder = (asked ->> 2)::bigint;
 
 -- extend_leases: Give every place the time back that nobody could refresh in (domain/timekeeping.py, `extended`).
-UPDATE holding SET expires_at = given.expires_at, free_at = given.free_at, floored = given.floored
+UPDATE holding SET expires_at = given.expires_at, free_at = given.free_at, due_from = given.free_at, floored = given.floored
 FROM (
     SELECT tenant_id, activation_id, past,
         CASE state WHEN 'held' THEN greatest(expires_at, least(extended_to, coalesce(last_moment, extended_to)))
@@ -228,18 +228,19 @@ ON CONFLICT (tenant_id, chain_id, number) DO UPDATE SET
 -- save_holdings: Record these places.
 INSERT INTO holding (tenant_id, entitlement_id, activation_id, past, generation, holder, state, occupies, rights,
     activated_at, refreshed_at, expires_at, free_at, sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at,
-    floored, device_key)
+    floored, device_key, due_from)
 SELECT new ->> 0, new ->> 1, new ->> 2, (new ->> 3)::bigint, (new ->> 4)::bigint, (new ->> 5)::bigint, new ->> 6,
     (new ->> 7)::bigint, new ->> 8, (new ->> 9)::bigint, (new ->> 10)::bigint, (new ->> 11)::bigint, (new ->> 12)::bigint,
     (new ->> 13)::bigint, new ->> 14, new ->> 15, new ->> 16, (new ->> 17)::bigint, (new ->> 18)::bigint,
-    (new ->> 19)::bigint, new ->> 20
+    (new ->> 19)::bigint, new ->> 20, (new ->> 21)::bigint
 FROM jsonb_array_elements(:rows::jsonb) AS new
 ON CONFLICT (tenant_id, activation_id, past) DO UPDATE SET
     generation = excluded.generation, state = excluded.state, occupies = excluded.occupies, rights = excluded.rights,
     activated_at = excluded.activated_at, refreshed_at = excluded.refreshed_at, expires_at = excluded.expires_at,
     free_at = excluded.free_at, sequence = excluded.sequence, nonce = excluded.nonce, nonce_before = excluded.nonce_before,
     nonce_answered = excluded.nonce_answered, nonce_bound = excluded.nonce_bound, noted_at = excluded.noted_at,
-    floored = excluded.floored, device_key = excluded.device_key;
+    floored = excluded.floored, device_key = excluded.device_key,
+    due_from = excluded.due_from;
 
 -- move_holdings: Record what has changed of these places, which are there.
 UPDATE holding SET
@@ -247,15 +248,23 @@ UPDATE holding SET
     activated_at = (new ->> 4)::bigint, refreshed_at = (new ->> 5)::bigint, expires_at = (new ->> 6)::bigint,
     free_at = (new ->> 7)::bigint, sequence = (new ->> 8)::bigint, nonce = new ->> 9, nonce_before = new ->> 10,
     nonce_answered = new ->> 11, nonce_bound = (new ->> 12)::bigint, noted_at = (new ->> 13)::bigint,
-    floored = (new ->> 14)::bigint, device_key = new ->> 15
+    floored = (new ->> 14)::bigint, device_key = new ->> 15, due_from = (new ->> 16)::bigint
 FROM jsonb_array_elements(:rows::jsonb) AS new
-WHERE holding.tenant_id = new ->> 16 AND holding.activation_id = new ->> 17 AND holding.past = (new ->> 18)::bigint;
+WHERE holding.tenant_id = new ->> 17 AND holding.activation_id = new ->> 18 AND holding.past = (new ->> 19)::bigint;
 
 -- renew_holdings: Record what a refresh has changed of these places.
 UPDATE holding SET
     refreshed_at = (new ->> 0)::bigint, expires_at = (new ->> 1)::bigint, free_at = (new ->> 2)::bigint,
     sequence = (new ->> 3)::bigint, nonce = new ->> 4, nonce_before = new ->> 5, nonce_answered = new ->> 6,
     nonce_bound = (new ->> 7)::bigint, floored = (new ->> 8)::bigint
+FROM jsonb_array_elements(:rows::jsonb) AS new
+WHERE holding.tenant_id = new ->> 9 AND holding.activation_id = new ->> 10 AND holding.past = (new ->> 11)::bigint;
+
+-- put_off_holdings: The same of places that are to be found later from now on.
+UPDATE holding SET
+    refreshed_at = (new ->> 0)::bigint, expires_at = (new ->> 1)::bigint, free_at = (new ->> 2)::bigint,
+    due_from = (new ->> 2)::bigint, sequence = (new ->> 3)::bigint, nonce = new ->> 4, nonce_before = new ->> 5,
+    nonce_answered = new ->> 6, nonce_bound = (new ->> 7)::bigint, floored = (new ->> 8)::bigint
 FROM jsonb_array_elements(:rows::jsonb) AS new
 WHERE holding.tenant_id = new ->> 9 AND holding.activation_id = new ->> 10 AND holding.past = (new ->> 11)::bigint;
 

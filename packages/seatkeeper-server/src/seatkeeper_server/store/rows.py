@@ -103,6 +103,23 @@ def to_holding(row: Row) -> Holding:
 _STATE = {state.value: state for state in State}
 
 
+def due_from(held: Holding) -> int | None:
+    """Give the moment by which the database finds a place: from when on time may have ended it, or somebody may forget it."""
+    return maybe_micros(held.free_at) if held.occupies else micros(held.refreshed_at)
+
+
+def may_be_found_by(known: int | None, held: Holding) -> bool:
+    """Tell whether a place that was just refreshed may keep that moment: it comes no later than the end, and not too soon.
+
+    So an index over it changes with every second refresh of a program that asks after a third of its lease, and of one that
+    asks more often still less.
+    """
+    if known is None or held.free_at is None:
+        return known is None and held.free_at is None
+    ends_at, refreshed_at = micros(held.free_at), micros(held.refreshed_at)
+    return (ends_at + refreshed_at) // 2 <= known <= ends_at
+
+
 def from_holding(record: HoldingRecord) -> list[object]:
     """Give the row of a holding, in the order of `save_holdings`."""
     held = record.holding
@@ -129,6 +146,7 @@ def from_holding(record: HoldingRecord) -> list[object]:
         micros(held.noted_at),
         int(held.floored),
         held.device,
+        due_from(held),
     ]
 
 
@@ -153,6 +171,7 @@ def from_moved(record: HoldingRecord) -> list[object]:
         micros(held.noted_at),
         int(held.floored),
         held.device,
+        due_from(held),
         record.tenant_id,
         held.activation_id,
         held.past,

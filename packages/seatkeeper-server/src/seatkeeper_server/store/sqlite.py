@@ -34,6 +34,7 @@ class SqliteTransaction(SqlTransaction):
     """One `BEGIN IMMEDIATE … COMMIT`: nobody else writes meanwhile."""
 
     def __init__(self, connection: apsw.Connection, sql: Mapping[str, str]) -> None:
+        super().__init__()
         self._connection = connection
         self._sql = sql
 

@@ -49,7 +49,7 @@ SELECT h.tenant_id, h.entitlement_id,
     h.activation_id, h.past, h.generation, h.holder, h.state, h.occupies, h.rights, h.activated_at, h.refreshed_at,
     h.expires_at, h.free_at, h.sequence, h.nonce, h.nonce_before, h.nonce_answered, h.nonce_bound, h.noted_at, h.floored,
     h.device_key, w.seat_id, w.seat_name, w.username, w.user, w.host, w.process, w."group", w.project, w.address,
-    w.blocked_until
+    w.blocked_until, h.due_from
 FROM json_each(:asked) AS asked
 JOIN holding h ON h.tenant_id = asked.value ->> 0 AND h.activation_id = asked.value ->> 1 AND h.past = 0
 JOIN holder w ON w.tenant_id = h.tenant_id AND w.chain_id = h.entitlement_id AND w.number = h.holder
@@ -78,7 +78,7 @@ FROM json_each(:asked) AS asked
 JOIN refusal r ON r.tenant_id = asked.value ->> 0 AND r.chain_id = asked.value ->> 1 AND r.holder = asked.value ->> 2;
 
 -- extend_leases: Give every place the time back that nobody could refresh in (domain/timekeeping.py, `extended`).
-UPDATE holding SET expires_at = given.expires_at, free_at = given.free_at, floored = given.floored
+UPDATE holding SET expires_at = given.expires_at, free_at = given.free_at, due_from = given.free_at, floored = given.floored
 FROM (
     SELECT tenant_id, activation_id, past,
         CASE state WHEN 'held' THEN max(expires_at, min(extended_to, coalesce(last_moment, extended_to)))
@@ -122,25 +122,31 @@ ON CONFLICT (tenant_id, chain_id, number) DO UPDATE SET
 -- save_holdings: Record these places.
 INSERT INTO holding (tenant_id, entitlement_id, activation_id, past, generation, holder, state, occupies, rights,
     activated_at, refreshed_at, expires_at, free_at, sequence, nonce, nonce_before, nonce_answered, nonce_bound, noted_at,
-    floored, device_key)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    floored, device_key, due_from)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant_id, activation_id, past) DO UPDATE SET
     generation = excluded.generation, state = excluded.state, occupies = excluded.occupies, rights = excluded.rights,
     activated_at = excluded.activated_at, refreshed_at = excluded.refreshed_at, expires_at = excluded.expires_at,
     free_at = excluded.free_at, sequence = excluded.sequence, nonce = excluded.nonce, nonce_before = excluded.nonce_before,
     nonce_answered = excluded.nonce_answered, nonce_bound = excluded.nonce_bound, noted_at = excluded.noted_at,
-    floored = excluded.floored, device_key = excluded.device_key;
+    floored = excluded.floored, device_key = excluded.device_key,
+    due_from = excluded.due_from;
 
 -- move_holdings: Record what has changed of these places, which are there.
 UPDATE holding SET generation = ?, state = ?, occupies = ?, rights = ?, activated_at = ?, refreshed_at = ?, expires_at = ?,
     free_at = ?, sequence = ?, nonce = ?, nonce_before = ?, nonce_answered = ?, nonce_bound = ?, noted_at = ?, floored = ?,
-    device_key = ?
+    device_key = ?, due_from = ?
 WHERE tenant_id = ? AND activation_id = ? AND past = ?;
 
 -- renew_holdings: Record what a refresh has changed of these places.
 UPDATE holding SET refreshed_at = ?, expires_at = ?, free_at = ?, sequence = ?, nonce = ?, nonce_before = ?,
     nonce_answered = ?, nonce_bound = ?, floored = ?
 WHERE tenant_id = ? AND activation_id = ? AND past = ?;
+
+-- put_off_holdings: The same of places that are to be found later from now on.
+UPDATE holding SET refreshed_at = ?1, expires_at = ?2, free_at = ?3, due_from = ?3, sequence = ?4, nonce = ?5,
+    nonce_before = ?6, nonce_answered = ?7, nonce_bound = ?8, floored = ?9
+WHERE tenant_id = ?10 AND activation_id = ?11 AND past = ?12;
 
 -- remove_holdings: Forget these places (tenant, activation, past).
 DELETE FROM holding WHERE tenant_id = ? AND activation_id = ? AND past = ?;

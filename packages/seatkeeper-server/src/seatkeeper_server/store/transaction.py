@@ -27,9 +27,14 @@ from seatkeeper_server.service.ports import (
 from seatkeeper_server.store import rows
 from seatkeeper_server.store.rows import Row, json_text, maybe_moment, micros, moment
 
+LOOKED_AT = 50  # places of a pool that are compared to find those that end first
+
 
 class SqlTransaction(ABC):
     """One write transaction of a database that runs named queries."""
+
+    def __init__(self) -> None:
+        self._found_by: dict[tuple[str, str], int | None] = {}  # places that were read: `rows.may_be_found_by`
 
     @abstractmethod
     def query(self, name: str, /, **parameters: Any) -> Sequence[Row]:  # any value the schema's column takes
@@ -111,6 +116,8 @@ class SqlTransaction(ABC):
 
     def holdings(self, asked: Sequence[tuple[str, str]]) -> list[HoldingRecord]:
         """Give the present holdings of these (tenant, activation)."""
+        found = self.query("holdings", asked=json_text(asked))
+        self._found_by.update({(row[0], row[2]): row[31] for row in found})
         return [
             HoldingRecord(
                 tenant_id=row[0],
@@ -119,7 +126,7 @@ class SqlTransaction(ABC):
                 who=rows.to_who(row[21:30]),
                 blocked_until=maybe_moment(row[30]),
             )
-            for row in self.query("holdings", asked=json_text(asked))
+            for row in found
         ]
 
     def seats(self, asked: Sequence[tuple[str, str, str]]) -> list[tuple[HolderRecord, Holding | None]]:
@@ -144,15 +151,23 @@ class SqlTransaction(ABC):
         return [rows.to_holding(row) for row in found]
 
     def pools_with_due(self, now: datetime, limit: int) -> list[PoolKey]:
-        """Find pools in which time has ended places."""
+        """Find pools in which time may have ended places."""
         return [(row[0], row[1]) for row in self.query("pools_with_due", now=micros(now), most=limit)]
 
+    def put_off(self, key: PoolKey, now: datetime) -> None:
+        """See that a pool, which is locked, is found again only when the next of its places may have ended."""
+        self.execute("put_off", tenant_id=key[0], entitlement_id=key[1], now=micros(now))
+
     def roster(self, key: PoolKey, limit: int) -> tuple[list[HolderView], datetime | None]:
-        """Give the first holders of a pool by the end of their lease, and the earliest moment a place comes back."""
-        found = self.query("roster", tenant_id=key[0], entitlement_id=key[1], most=limit)
+        """Give the first holders of a pool by the end of their lease, and the earliest moment a place comes back.
+
+        They are the first of those 50 places that may end first. Wherever a place ends within a sixth of its lease it is among
+        them, and in a pool of up to 50 holders everyone is.
+        """
+        earliest, *found = self.query("roster", tenant_id=key[0], entitlement_id=key[1], among=LOOKED_AT, most=limit)
+        found.sort(key=lambda row: (row[3] is None, row[3]))
         views = [HolderView(name=row[0], since=moment(row[1]), lease_ends_at=moment(row[2])) for row in found]
-        earliest = self.query("next_free", tenant_id=key[0], entitlement_id=key[1])
-        return views, maybe_moment(earliest[0][0])
+        return views, maybe_moment(earliest[3])
 
     def keyed(self, asked: Sequence[tuple[str, str, str]]) -> list[KeyedRecord]:
         """Give the successes kept under these (tenant, scope, key)."""
@@ -174,12 +189,22 @@ class SqlTransaction(ABC):
         self._save("save_ledgers", [rows.from_ledger(record) for record in changes.ledgers])
         self._save("remove_holdings", [list(key) for key in changes.removed])
         self._save("save_holdings", [rows.from_holding(record) for record in changes.holdings])
+        renewed, put_off = self._parted(changes.renewed)
         self._save("move_holdings", [rows.from_moved(record) for record in changes.moved])
-        self._save("renew_holdings", [rows.from_renewed(record) for record in changes.renewed])
+        self._save("renew_holdings", [rows.from_renewed(record) for record in renewed])
+        self._save("put_off_holdings", [rows.from_renewed(record) for record in put_off])
         self._save("save_keyed", [rows.from_keyed(record) for record in changes.keyed])
         self._save("close_windows", [[*key, holder] for key, holder in changes.closed])
         self._save("save_windows", [rows.from_window(key, window) for key, window in changes.windows])
         self._save("add_facts", [rows.from_fact(record) for record in changes.facts])
+
+    def _parted(self, refreshed: Sequence[HoldingRecord]) -> tuple[list[HoldingRecord], list[HoldingRecord]]:
+        """Part what was refreshed into places that are found as before, and places for which an index has to change."""
+        parted: tuple[list[HoldingRecord], list[HoldingRecord]] = ([], [])
+        for record in refreshed:
+            known = self._found_by.get((record.tenant_id, record.holding.activation_id))
+            parted[not rows.may_be_found_by(known, record.holding)].append(record)
+        return parted
 
     def _save(self, name: str, values: list[list[object]]) -> None:
         if values:
