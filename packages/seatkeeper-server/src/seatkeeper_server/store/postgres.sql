@@ -44,7 +44,9 @@ SET LOCAL lock_timeout = '5s';
 SELECT pg_advisory_xact_lock(hashtext('seatkeeper schema'));
 
 -- make_migration: Where the steps of the schema are noted, unless it is there.
-CREATE TABLE IF NOT EXISTS migration (number BIGINT NOT NULL PRIMARY KEY, name TEXT COLLATE "C" NOT NULL, applied_at BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS migration (
+    number BIGINT NOT NULL PRIMARY KEY, name TEXT COLLATE "C" NOT NULL, applied_at BIGINT NOT NULL
+);
 
 -- note_step: A step of the schema is applied, unless it has been.
 INSERT INTO migration (number, name, applied_at) VALUES (:number, :name, :now) ON CONFLICT (number) DO NOTHING;
