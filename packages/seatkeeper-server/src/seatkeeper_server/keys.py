@@ -108,10 +108,10 @@ def new_tenant_keys(tenant_id: str, *, database_id: str, seal: SealKey, now: dat
     """Make every key that a new tenant needs: root, signing key with certificate, secrets for tokens and codes."""
     root = Ed25519PrivateKey.from_private_bytes(random(SECRET_BYTES))
     return [
-        _key_pair_row(tenant_id, ROOT, root, seal, now),
+        key_pair_row(tenant_id, ROOT, root, seal, now),
         _certified_row(tenant_id, root, database_id=database_id, seal=seal, now=now, random=random),
-        _secret_row(tenant_id, ACCESS_TOKEN, seal, now, random),
-        _secret_row(tenant_id, CODE, seal, now, random),
+        secret_row(tenant_id, ACCESS_TOKEN, seal, now, random),
+        secret_row(tenant_id, CODE, seal, now, random),
     ]
 
 
@@ -148,7 +148,7 @@ def _certified_row(
     tenant_id: str, root: Ed25519PrivateKey, *, database_id: str, seal: SealKey, now: datetime, random: Random
 ) -> KeyRow:
     key = Ed25519PrivateKey.from_private_bytes(random(SECRET_BYTES))
-    row = _key_pair_row(tenant_id, SIGNING, key, seal, now)
+    row = key_pair_row(tenant_id, SIGNING, key, seal, now)
     expires_at = now + CERTIFICATE_LASTS
     claims = CertificateClaims(
         tid=tenant_id,
@@ -164,20 +164,23 @@ def _certified_row(
     return replace(row, certificate=certificate, expires_at=expires_at)
 
 
-def _key_pair_row(tenant_id: str, purpose: str, key: Ed25519PrivateKey, seal: SealKey, now: datetime) -> KeyRow:
+def key_pair_row(tenant_id: str, purpose: str, key: Ed25519PrivateKey, seal: SealKey, now: datetime) -> KeyRow:
+    """Give the row of a key pair, its private part sealed."""
     public = key.public_key()
-    return _sealed_row(
+    return sealed_row(
         tenant_id, purpose, envelopes.key_id(public), envelopes.public_key_text(public), key.private_bytes_raw(), seal, now
     )
 
 
-def _secret_row(tenant_id: str, purpose: str, seal: SealKey, now: datetime, random: Random) -> KeyRow:
-    return _sealed_row(tenant_id, purpose, b64url(random(12)), None, random(SECRET_BYTES), seal, now)
+def secret_row(tenant_id: str, purpose: str, seal: SealKey, now: datetime, random: Random) -> KeyRow:
+    """Give the row of a new secret, sealed."""
+    return sealed_row(tenant_id, purpose, b64url(random(12)), None, random(SECRET_BYTES), seal, now)
 
 
-def _sealed_row(
+def sealed_row(
     tenant_id: str, purpose: str, kid: str, public_key: str | None, private: bytes, seal: SealKey, now: datetime
 ) -> KeyRow:
+    """Give the row of a key, its private part sealed for this row alone."""
     row = KeyRow(
         tenant_id=tenant_id,
         purpose=purpose,
@@ -241,7 +244,9 @@ class TenantKeys:
         self._code_hash = lru_cache(CODES_AT_HAND)(partial(code_hash, code_mac))
         self._signing_key = Ed25519PrivateKey.from_private_bytes(seal.open(signing[0].sealed, signing[0].context))
         self._known = {row.kid: envelopes.read_public_key(row.public_key or "") for row in signing}
-        self._certified_until = _read_certificate(envelopes.peek(self.certificate)).exp
+        certified = _read_certificate(envelopes.peek(self.certificate))
+        self._certified_until, self.epoch = certified.exp, certified.epo
+        self._covered = None if certified.covers is None else frozenset(certified.covers.entitlements)
         self._signing_kid = signing[0].kid
         self._lease_begins = tuple(
             envelopes.header_part(typ, self._signing_kid) + "." for typ in (envelopes.LEASE, tree.LEASE_IN_TREE)
@@ -312,6 +317,10 @@ class TenantKeys:
     def certified_until(self) -> float:
         """The end of the current certificate in seconds since 1970: no lease may end after it (contract, rule 7)."""
         return self._certified_until
+
+    def covers(self, entitlement_id: str) -> bool:
+        """Tell whether the current certificate lets its key sign for an entitlement: a vendor's own does for all."""
+        return self._covered is None or entitlement_id in self._covered
 
     @property
     def recognised(self) -> dict[str, Ed25519PublicKey]:
@@ -430,7 +439,7 @@ class Keyring:
             feat=features_of(served),
             iat=served.at.timestamp(),
             exp=min(ends_at.timestamp(), keys.certified_until),
-            epo=self.epoch,
+            epo=self.epoch if keys.epoch is None else keys.epoch,
             seq=holding.sequence,
             nonce=client_nonce,
             dev=holding.device,
@@ -455,6 +464,12 @@ class Keyring:
         except (EnvelopeError, *UNREADABLE):
             return None
         return claims if claims.tid == tenant_id and claims.iss == self.database_id else None
+
+    def forget(self) -> None:
+        """Read everybody's keys anew when they are needed next: they have just been changed here."""
+        with self._lock:
+            self._tenants.clear()
+            self._unknown.clear()
 
     def _known(self, tenant_id: str) -> TenantKeys:
         keys = self.tenant(tenant_id)

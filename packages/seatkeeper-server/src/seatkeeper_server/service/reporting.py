@@ -118,8 +118,7 @@ def _occupation(catalogue: Catalogue, bought: Bought, now: datetime, today: date
         Occupant(place=place, condition=condition(place.holding, bought.pool.terms, now), counts=_counts(place.holding, now))
         for place in places
     ]
-    # Only what is lent to a local server takes several seats at once (decision 10): a program's seat is always one.
-    lent = sum(one.place.holding.seats for one in occupants if one.counts and one.place.holding.seats > 1)
+    lent = sum(one.place.holding.seats for one in occupants if one.counts and one.place.holding.is_share)
     return Occupation(
         overview=overview,
         held=overview.used - lent,
