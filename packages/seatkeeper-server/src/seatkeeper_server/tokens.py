@@ -246,7 +246,16 @@ def receiver_of(token: str) -> str:
 
 class _Header(Struct):
     kid: str
+    alg: str = ""
     typ: str = ""
+
+
+def is_request(token: str) -> bool:
+    """Tell whether a document is a server's first one: sealed under a code, not to anybody's key."""
+    try:
+        return json.decode(envelopes.unb64url(token.strip().partition(".")[0]), type=_Header).alg == "dir"
+    except (EnvelopeError, *UNREADABLE):
+        return False
 
 
 def sealing_kid(public_key: str) -> str:

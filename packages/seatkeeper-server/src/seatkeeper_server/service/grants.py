@@ -201,6 +201,14 @@ class Grants:
                     "grant", f"{seats} seats of {lent.bought.product} for {lent.bought.customer} are lent until {until}"
                 )
 
+    def read(self, token: str) -> tokens.FromVendor:
+        """Give what a document says that a vendor has sent, without applying it.
+
+        Raises:
+            TokenRefused: it can't be read here.
+        """
+        return self._opened(token)
+
     def applied_entitlement(self, token: str) -> Lent:
         """Apply a document that lends something, and give what it lends.
 

@@ -548,13 +548,10 @@ class Lending:
             TokenRefused: it can't be applied here.
             CannotDo: what it asks for can't be done.
         """
-        wanted = readable(lambda: tokens.receiver_of(token))
-        own = tokens.sealing_kid(tokens.public_text(self._keys.sealing_key(self._tenant_id, self._now)))
-        if wanted != own:
-            name = self._opened_request(token)[1].name
-            return Applied("license-request", f"{name} is licensed", self.license(token))
-        said = self._opened(token)
+        said = self.read(token)
         match said:
+            case LicenseRequest():
+                return Applied("license-request", f"{said.name} is licensed", self.license(token))
             case Reported():
                 return self.report(token)
             case ShareRemoved():
@@ -565,8 +562,16 @@ class Lending:
             case LicenseEnded():
                 self._end_license(self._heard(said))
                 return Applied("license-end", f"{said.name} has given its license back")
-            case _:
-                raise TokenRefused("offline.wrongKind", f"a {_kind(said)} can't be applied here")
+
+    def read(self, token: str) -> tokens.FromSite:
+        """Give what a document says that a server has sent, without applying it.
+
+        Raises:
+            TokenRefused: it can't be read here.
+        """
+        own = tokens.sealing_kid(tokens.public_text(self._keys.sealing_key(self._tenant_id, self._now)))
+        is_ours = readable(lambda: tokens.receiver_of(token)) == own
+        return self._opened(token) if is_ours else self._opened_request(token)[1]
 
     def report(self, token: str) -> Applied:
         """Take in a server's report: its use by the hour, and which documents it has applied.

@@ -55,6 +55,7 @@ class Condition(StrEnum):
     """How a place stands, in the words people are shown."""
 
     HELD = "held"
+    LENT = "lent"  # to a local server
     LATE = "late"  # it should have been refreshed by now, or its lease is over and the place only kept for the margin
     LAPSED = "lapsed"  # its lease is over
     TAKEN_BACK = "taken back"  # counts until its lease ends
@@ -139,6 +140,8 @@ def _counts(holding: Holding, now: datetime) -> bool:
 
 def condition(holding: Holding, terms: Terms, now: datetime) -> Condition:
     """Say how a place stands. A living program refreshes at about a third of its lease; twice that is late."""
+    if holding.is_share:
+        return Condition.LENT if holding.occupies else Condition.RETURNED
     match holding.state:
         case State.TAKEN_BACK:
             return Condition.TAKEN_BACK
