@@ -19,6 +19,7 @@ import asyncio
 import hmac
 import os
 import time
+from base64 import urlsafe_b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -63,6 +64,8 @@ MAX_UNKNOWN: Final = 4096  # unknown tenants remembered; the oldest is forgotten
 
 _TOKEN_DOMAIN: Final = b"seatkeeper access token v1\0"
 _CODE_DOMAIN: Final = b"seatkeeper activation code v1\0"
+_API_TOKEN_DOMAIN: Final = b"seatkeeper api token v1\0"
+_API_SECRET_DOMAIN: Final = b"seatkeeper api client secret v1\0"
 
 Random = Callable[[int], bytes]
 
@@ -232,12 +235,14 @@ class TenantKeys:
         self.root_public_key = next(row.public_key or "" for row in usable if row.purpose == ROOT)
         self.certificate = signing[0].certificate
         self.certificates = tuple(row.certificate for row in signing if row.certificate is not None)
-        token_mac, *self._earlier_token_macs = [
-            _mac(seal.open(row.sealed, row.context), _TOKEN_DOMAIN) for row in usable if row.purpose == ACCESS_TOKEN
-        ]
+        token_keys = [seal.open(row.sealed, row.context) for row in usable if row.purpose == ACCESS_TOKEN]
+        token_mac, *self._earlier_token_macs = [_mac(key, _TOKEN_DOMAIN) for key in token_keys]
+        self._api_token_macs = [_mac(key, _API_TOKEN_DOMAIN) for key in token_keys]
         # An answer shows the token that its request has shown.
         self._token_mac = lru_cache(TOKENS_AT_HAND)(partial(_token_mac, token_mac))
-        code_mac = _mac(next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE), _CODE_DOMAIN)
+        code_key = next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE)
+        code_mac = _mac(code_key, _CODE_DOMAIN)
+        self._api_secret_mac = _mac(code_key, _API_SECRET_DOMAIN)
         self._code_hash = lru_cache(CODES_AT_HAND)(partial(code_hash, code_mac))
         self._signing_key = Ed25519PrivateKey.from_private_bytes(seal.open(signing[0].sealed, signing[0].context))
         self._known = {row.kid: envelopes.read_public_key(row.public_key or "") for row in signing}
@@ -269,6 +274,23 @@ class TenantKeys:
             return None
         activation_id, _, generation = body.rpartition(".")
         return TokenClaims(activation_id, int(generation))
+
+    def api_secret_hash(self, secret: str) -> str:
+        """Give what is kept of an API client's secret: secrets are long and random, so nothing slow is needed."""
+        return _finished(self._api_secret_mac, secret.encode()).hex()
+
+    def api_token(self, payload: bytes) -> str:
+        """Give the token that carries this payload to an API client and back."""
+        body = b64url(payload)
+        return f"{body}.{_token_mac(self._api_token_macs[0], body)}"
+
+    def read_api_token(self, text: str) -> bytes | None:
+        """Give the payload of an API client's token, if one of our keys made it."""
+        body, _, mac = text.partition(".")
+        genuine = False
+        for keyed in self._api_token_macs:  # all of them, whichever fits: time must not tell
+            genuine |= hmac.compare_digest(_token_mac(keyed, body).encode(), mac.encode())
+        return urlsafe_b64decode(body + "=" * (-len(body) % 4)) if genuine else None
 
     def signed(self, payload: bytes) -> str:
         """Give the compact JWS over a lease's claims; the same bytes as `envelopes.sign`, its header made only once."""

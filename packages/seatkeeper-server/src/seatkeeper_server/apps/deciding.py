@@ -1,7 +1,7 @@
 """What decides, put together: store → keys → leasing → registrar; the same in a thread of the front and in its own process."""
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from importlib.metadata import version
@@ -20,10 +20,13 @@ from seatkeeper_server.keys import Keyring
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service.desk import MAX_BATCH, Registrar
 from seatkeeper_server.service.leasing import Leasing
-from seatkeeper_server.service.ports import PoolKey, StorageUnavailable, Transaction
+from seatkeeper_server.service.ports import Authority, PoolKey, StorageUnavailable, Transaction
 from seatkeeper_server.service.timekeeping import Timekeeper
 
 VERSION: Final = version("seatkeeper-server")  # of the code that runs, also after a newer one was installed over it
+
+SOLD: Final = "sold"
+LENT: Final = "lent"
 
 log = structlog.get_logger("seatkeeper.desk")
 
@@ -31,6 +34,7 @@ log = structlog.get_logger("seatkeeper.desk")
 class Order(Struct, frozen=True):
     """What a desk needs to know. `batch_limit` is how many calls one commit makes durable; `version` is the front's code's.
 
+    `authority` says what may be served: one of `AUTHORITIES`.
     `database` is the address of a storage, in which a password may be: it travels over a socket and is not shown.
     """
 
@@ -43,6 +47,7 @@ class Order(Struct, frozen=True):
     log_level: str = "info"
     version: str = VERSION
     prepare: bool = True
+    authority: str = SOLD
 
     def __repr__(self) -> str:
         """Give what may be shown."""
@@ -57,6 +62,19 @@ class Sold:
     ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
         """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
         return tx.pools_for_codes(asked)
+
+
+class Lent:
+    """A local server may serve what it was lent: its tables hold nothing that no verified grant has put there."""
+
+    def pools_for_codes(
+        self, tx: Transaction, asked: Sequence[tuple[str, str, str, str | None]]
+    ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
+        """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
+        return tx.pools_for_codes(asked)
+
+
+AUTHORITIES: Final[Mapping[str, Callable[[], Authority]]] = {SOLD: Sold, LENT: Lent}
 
 
 @contextmanager
@@ -86,7 +104,7 @@ def deciding(order: Order) -> Iterator[Registrar]:
         with store.transaction() as tx:
             timekeeper.start(tx)
         chance = Chance()
-        yield Registrar(store, Leasing(Sold(), keyring, chance), timekeeper, chance)
+        yield Registrar(store, Leasing(AUTHORITIES[order.authority](), keyring, chance), timekeeper, chance)
 
 
 def _see_that_it_is_there(order: Order, storage: Storage, seal_key: Path) -> None:

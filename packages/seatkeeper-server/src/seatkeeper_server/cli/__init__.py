@@ -16,6 +16,7 @@ from seatkeeper_server.cli._failures import EXIT_CODES, end_with
 
 _VERBS = (
     ("cloud", "Serve seats on the network.", "seatkeeper cloud --data ./vendor --port 6500"),
+    ("local", "Serve the seats that were lent to a site.", "seatkeeper local --data ./site --port 6501"),
     ("sell", "Sell seats of a product to a customer.", "seatkeeper sell acme solver --seats 3 --env > acme.env"),
     (
         "change",
@@ -42,6 +43,12 @@ _VERBS = (
     ("demo", "Watch seats being taken, refused, lost and won back.", "seatkeeper demo"),
 )
 
+_CLIENT_VERBS = (
+    ("create", "create", "Make an API client, and print its secret, which is shown only now.", "seatkeeper client create erp"),
+    ("show", "list", "List the API clients; their secrets can't be read again.", "seatkeeper client list --json"),
+    ("delete", "delete", "Remove an API client; its tokens end with it.", "seatkeeper client delete erp"),
+)
+
 _HELP = """The Seatkeeper license server: sell seats, serve them, see who holds them.
 
 Begin with: seatkeeper cloud & seatkeeper sell acme solver --seats 2 --env > acme.env"""
@@ -65,7 +72,7 @@ def _make_app() -> App:
                 help_epilogue=f"Example: {example}\n\n{EXIT_CODES}",
                 sort_key=order,
             )
-    code = App(name="code", help="Read activation codes.", sort_key=3)
+    code = App(name="code", help="Read activation codes.", sort_key=4)
     code.command(
         f"{__name__}.code:show",
         name="show",
@@ -73,6 +80,12 @@ def _make_app() -> App:
         help_epilogue=f"Example: seatkeeper code show acme/solver\n\n{EXIT_CODES}",
     )
     app.command(code)
+    client = App(name="client", help="Let systems of the vendor's call the Management API.", sort_key=7)
+    for function, name, does, example in _CLIENT_VERBS:
+        client.command(
+            f"{__name__}.client:{function}", name=name, help=does, help_epilogue=f"Example: {example}\n\n{EXIT_CODES}"
+        )
+    app.command(client)
     return app
 
 
