@@ -16,7 +16,7 @@ from seatkeeper.protocol import ids
 from seatkeeper.protocol.documents import LeaseClaims
 from seatkeeper.protocol.envelopes import read_public_key
 from seatkeeper.protocol.trust import Expected, Trust
-from seatkeeper_server.apps.deciding import Lent, Sold
+from seatkeeper_server.apps.authorities import Lent, Sold
 from seatkeeper_server.domain.catalogue import Feature, Sale, Terms
 from seatkeeper_server.domain.catalogue import Sold as Sale_
 from seatkeeper_server.domain.terms import Kind

@@ -19,6 +19,7 @@ import asyncio
 import hmac
 import os
 import time
+from base64 import urlsafe_b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,10 +35,10 @@ from seatkeeper.protocol import codes, envelopes, tree
 from seatkeeper.protocol.documents import UNREADABLE, CertificateClaims, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url, b64url_bytes
-from seatkeeper.protocol.trust import open_lease
+from seatkeeper.protocol.trust import open_lease, read_unverified_lease
 from seatkeeper_server.domain.terms import SEAT, Kind
 from seatkeeper_server.sealing import SECRET_BYTES, SealKey, SealKeyError
-from seatkeeper_server.service.calls import Served, TokenClaims
+from seatkeeper_server.service.calls import Entitlement, Served, TokenClaims
 
 __all__ = [
     "KeyRow",
@@ -63,6 +64,8 @@ MAX_UNKNOWN: Final = 4096  # unknown tenants remembered; the oldest is forgotten
 
 _TOKEN_DOMAIN: Final = b"seatkeeper access token v1\0"
 _CODE_DOMAIN: Final = b"seatkeeper activation code v1\0"
+_API_TOKEN_DOMAIN: Final = b"seatkeeper api token v1\0"
+_API_SECRET_DOMAIN: Final = b"seatkeeper api client secret v1\0"
 
 Random = Callable[[int], bytes]
 
@@ -235,12 +238,14 @@ class TenantKeys:
         self.root_public_key = next(row.public_key or "" for row in usable if row.purpose == ROOT)
         self.certificate = signing[0].certificate
         self.certificates = tuple(row.certificate for row in signing if row.certificate is not None)
-        token_mac, *self._earlier_token_macs = [
-            _mac(seal.open(row.sealed, row.context), _TOKEN_DOMAIN) for row in usable if row.purpose == ACCESS_TOKEN
-        ]
+        token_keys = [seal.open(row.sealed, row.context) for row in usable if row.purpose == ACCESS_TOKEN]
+        token_mac, *self._earlier_token_macs = [_mac(key, _TOKEN_DOMAIN) for key in token_keys]
+        self._api_token_macs = [_mac(key, _API_TOKEN_DOMAIN) for key in token_keys]
         # An answer shows the token that its request has shown.
         self._token_mac = lru_cache(TOKENS_AT_HAND)(partial(_token_mac, token_mac))
-        code_mac = _mac(next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE), _CODE_DOMAIN)
+        code_key = next(seal.open(row.sealed, row.context) for row in usable if row.purpose == CODE)
+        code_mac = _mac(code_key, _CODE_DOMAIN)
+        self._api_secret_mac = _mac(code_key, _API_SECRET_DOMAIN)
         self._code_hash = lru_cache(CODES_AT_HAND)(partial(code_hash, code_mac))
         self._signing_key = Ed25519PrivateKey.from_private_bytes(seal.open(signing[0].sealed, signing[0].context))
         self._known = {row.kid: envelopes.read_public_key(row.public_key or "") for row in signing}
@@ -274,6 +279,23 @@ class TenantKeys:
             return None
         activation_id, _, generation = body.rpartition(".")
         return TokenClaims(activation_id, int(generation))
+
+    def api_secret_hash(self, secret: str) -> str:
+        """Give what is kept of an API client's secret: secrets are long and random, so nothing slow is needed."""
+        return _finished(self._api_secret_mac, secret.encode()).hex()
+
+    def api_token(self, payload: bytes) -> str:
+        """Give the token that carries this payload to an API client and back."""
+        body = b64url(payload)
+        return f"{body}.{_token_mac(self._api_token_macs[0], body)}"
+
+    def read_api_token(self, text: str) -> bytes | None:
+        """Give the payload of an API client's token, if one of our keys made it."""
+        body, _, mac = text.partition(".")
+        genuine = False
+        for keyed in self._api_token_macs:  # all of them, whichever fits: time must not tell
+            genuine |= hmac.compare_digest(_token_mac(keyed, body).encode(), mac.encode())
+        return urlsafe_b64decode(body + "=" * (-len(body) % 4)) if genuine else None
 
     def signed(self, payload: bytes) -> str:
         """Give the compact JWS over a lease's claims; the same bytes as `envelopes.sign`, its header made only once."""
@@ -328,8 +350,20 @@ class TenantKeys:
         return self._known
 
     def signed_by_current(self, lease: str | None) -> bool:
-        """Tell whether a lease names the current signing key: whoever shows it knows that key's certificate."""
-        return lease is not None and lease.startswith(self._lease_begins)
+        """Tell whether a lease names the current signing key: whoever shows it knows that key's certificate.
+
+        A local server's key stays while its certificate changes: then the epoch tells.
+        """
+        if lease is None or not lease.startswith(self._lease_begins):
+            return False
+        return self.epoch is None or _epoch_of(lease) == self.epoch
+
+
+def _epoch_of(lease: str) -> int | None:
+    try:
+        return read_unverified_lease(lease).epo
+    except EnvelopeError:
+        return None
 
 
 def code_hash(keyed: hmac.HMAC, code: str) -> str:
@@ -404,7 +438,7 @@ class Keyring:
 
     def sign(self, served: Served, client_nonce: str | None) -> str:
         """Give the signed lease for a served call: what the stored holding says, as of now."""
-        keys = self._known(served.entitlement.tenant_id)
+        keys = self._covering(served.entitlement)
         return keys.signed(self._said(keys, served, client_nonce))
 
     def sign_together(self, served: Served, client_nonce: str) -> "asyncio.Future[str]":
@@ -412,7 +446,7 @@ class Keyring:
 
         A nonce is needed: without one, those who share a tree could find out by guessing what a lease in it says.
         """
-        keys = self._known(served.entitlement.tenant_id)
+        keys = self._covering(served.entitlement)
         return keys.signed_together(self._said(keys, served, client_nonce))
 
     def sign_list(self, tenant_id: str, listed: Iterable[tuple[Served, str | None, bool]]) -> list[str]:
@@ -470,6 +504,14 @@ class Keyring:
         with self._lock:
             self._tenants.clear()
             self._unknown.clear()
+
+    def _covering(self, entitlement: Entitlement) -> TenantKeys:
+        """Give a tenant's keys; read anew if they may not sign for an entitlement that has been lent meanwhile."""
+        keys = self._known(entitlement.tenant_id)
+        if keys.covers(entitlement.entitlement_id):
+            return keys
+        self.forget()
+        return self._known(entitlement.tenant_id)
 
     def _known(self, tenant_id: str) -> TenantKeys:
         keys = self.tenant(tenant_id)

@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CLOUD_PORT = 6500
+LOCAL_PORT = 6501
 DESKS = 2  # on PostgreSQL, in all workers together (decision 0016)
 URL_SCHEMES = ("postgresql://", "postgres://")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -25,6 +26,11 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 def cloud_folder() -> Path:
     """Give the folder in which a user's cloud server keeps its data unless told otherwise."""
     return user_data_path("seatkeeper", appauthor=False) / "cloud"
+
+
+def local_folder() -> Path:
+    """Give the folder in which a user's local license server keeps its data unless told otherwise."""
+    return user_data_path("seatkeeper", appauthor=False) / "local"
 
 
 class Settings(BaseSettings):
@@ -160,6 +166,41 @@ class Settings(BaseSettings):
     def is_local_only(self) -> bool:
         """Whether only programs on this machine can connect."""
         return self.host in LOOPBACK
+
+
+class LocalSettings(Settings):
+    """How a local license server runs: the same, with a port and a folder of its own, and a console that people log in to.
+
+    There is no default password: one that nobody gives is made on the first start.
+    """
+
+    data: Annotated[Path, Field(description="the data directory; made on first start")] = Field(default_factory=local_folder)
+    port: Annotated[int, Field(ge=0, le=65_535, description="the TCP port; 0 takes a free one")] = LOCAL_PORT
+    console_user: Annotated[
+        str,
+        Field(min_length=1, max_length=50, pattern="^[^:]*$", description="who may log in to the console of a local server"),
+    ] = "admin"
+    console_password: Annotated[
+        SecretStr | None,
+        Field(min_length=8, max_length=200, description="his password; one is made on the first start unless it is given"),
+    ] = None
+    console_password_file: Annotated[Path | None, Field(description="a file with that password, instead")] = None
+
+    @model_validator(mode="after")
+    def _password_comes_from_one_place(self) -> Self:
+        if self.console_password is not None and self.console_password_file is not None:
+            raise ValueError("give SEATKEEPER_CONSOLE_PASSWORD or SEATKEEPER_CONSOLE_PASSWORD_FILE, not both")
+        return self
+
+    @property
+    def console_hash_path(self) -> Path:
+        """Where the hash of a password lies that was made here."""
+        return self.data / "console.hash"
+
+    @property
+    def first_password_path(self) -> Path:
+        """Where a password that was made is written when there is no terminal to show it on."""
+        return self.data / "console.password"
 
 
 def check_database_url(url: str) -> None:

@@ -105,3 +105,10 @@ class Chores:
                     forgot_at = self.now()
             except Exception as error:
                 log.warning("chores.put_off", reason=str(error), exc_info=error)
+
+
+class SiteChores(Chores):
+    """The chores of a local server. Its keys are certified by the vendor, anew with every grant, and not by itself."""
+
+    def renew_keys(self) -> None:
+        """Renew nothing: there is no root key here."""

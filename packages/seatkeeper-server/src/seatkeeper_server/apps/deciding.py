@@ -1,9 +1,9 @@
 """What decides, put together: store → keys → leasing → registrar; the same in a thread of the front and in its own process."""
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -11,26 +11,23 @@ from typing import Final
 
 import structlog
 from msgspec import Struct
-from msgspec.structs import replace
 
+from seatkeeper_server.apps.authorities import Lent, Sold
 from seatkeeper_server.apps.chance import Chance
 from seatkeeper_server.apps.clock import SteadyClock
 from seatkeeper_server.apps.storage import Storage, storage_at
-from seatkeeper_server.domain.facts import CloneSuspected, Denied, Fact
-from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.domain.timekeeping import BEAT
 from seatkeeper_server.keys import Keyring
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service.desk import MAX_BATCH, Registrar
-from seatkeeper_server.service.grants import suspect
 from seatkeeper_server.service.leasing import Leasing
-from seatkeeper_server.service.ports import PoolKey, StorageUnavailable, Transaction
+from seatkeeper_server.service.ports import Authority, StorageUnavailable
 from seatkeeper_server.service.timekeeping import Timekeeper
-from seatkeeper_server.store.catalogue import Catalogue
-from seatkeeper_server.store.sites import Sites
-from seatkeeper_server.store.transaction import SqlTransaction
 
 VERSION: Final = version("seatkeeper-server")  # of the code that runs, also after a newer one was installed over it
+
+SOLD: Final = "sold"
+LENT: Final = "lent"
 
 log = structlog.get_logger("seatkeeper.desk")
 
@@ -38,6 +35,7 @@ log = structlog.get_logger("seatkeeper.desk")
 class Order(Struct, frozen=True):
     """What a desk needs to know. `batch_limit` is how many calls one commit makes durable; `version` is the front's code's.
 
+    `authority` says what may be served: one of `AUTHORITIES`.
     `database` is the address of a storage, in which a password may be: it travels over a socket and is not shown.
     """
 
@@ -50,57 +48,14 @@ class Order(Struct, frozen=True):
     log_level: str = "info"
     version: str = VERSION
     prepare: bool = True
+    authority: str = SOLD
 
     def __repr__(self) -> str:
         """Give what may be shown."""
         return f"Order({storage_at(self.database).name})"
 
 
-class Sold:
-    """A cloud may serve what was sold: it asks its own database."""
-
-    def pools_for_codes(
-        self, tx: Transaction, asked: Sequence[tuple[str, str, str, str | None]]
-    ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
-        """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
-        return tx.pools_for_codes(asked)
-
-    def noticed(self, tx: Transaction, key: PoolKey, fact: Fact, now: datetime) -> None:
-        """A database that was restored counts what it had forgotten, and goes on."""
-
-    def worded(self, tx: Transaction, key: PoolKey, denied: Denied, now: datetime) -> Denied:
-        """What the pool says is what there is to say."""
-        return denied
-
-
-class Lent:
-    """A local server may serve what verified grants lend: its tables hold nothing else."""
-
-    def pools_for_codes(
-        self, tx: Transaction, asked: Sequence[tuple[str, str, str, str | None]]
-    ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
-        """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
-        return tx.pools_for_codes(asked)
-
-    def noticed(self, tx: Transaction, key: PoolKey, fact: Fact, now: datetime) -> None:
-        """A database that has forgotten what it signed, or never did, is not to be believed until the vendor says so."""
-        assert isinstance(tx, SqlTransaction)
-        state = SiteState.CLONED if isinstance(fact, CloneSuspected) else SiteState.RESTORED
-        if suspect(Catalogue(tx), key[0], state, now):
-            log.warning("suspect", state=state.value, tenant=key[0])
-
-    def worded(self, tx: Transaction, key: PoolKey, denied: Denied, now: datetime) -> Denied:
-        """What has ended is the grant; or the time for which a suspect server serves."""
-        if denied.rule != "entitlement-expired":
-            return denied
-        assert isinstance(tx, SqlTransaction)
-        own = next((one for one in Sites(tx).own_licenses() if one.tenant_id == key[0]), None)
-        lent = next((one for one in Sites(tx).lent(key[0]) if one.key == key), None)
-        over = lent is None or lent.until <= now
-        return replace(denied, rule="share-expired" if own is None or over else _RULES.get(own.state, "share-expired"))
-
-
-_RULES = {SiteState.CLOCK: "clock", SiteState.RESTORED: "restored", SiteState.CLONED: "cloned"}
+AUTHORITIES: Final[Mapping[str, Callable[[], Authority]]] = {SOLD: Sold, LENT: Lent}
 
 
 @contextmanager
@@ -130,7 +85,7 @@ def deciding(order: Order) -> Iterator[Registrar]:
         with store.transaction() as tx:
             timekeeper.start(tx)
         chance = Chance()
-        yield Registrar(store, Leasing(Sold(), keyring, chance), timekeeper, chance)
+        yield Registrar(store, Leasing(AUTHORITIES[order.authority](), keyring, chance), timekeeper, chance)
 
 
 def _see_that_it_is_there(order: Order, storage: Storage, seal_key: Path) -> None:

@@ -16,6 +16,7 @@ from seatkeeper_server.cli._failures import EXIT_CODES, end_with
 
 _VERBS = (
     ("cloud", "Serve seats on the network.", "seatkeeper cloud --data ./vendor --port 6500"),
+    ("local", "Serve the seats that were lent to a site.", "seatkeeper local --data ./site --port 6501"),
     ("sell", "Sell seats of a product to a customer.", "seatkeeper sell acme solver --seats 3 --env > acme.env"),
     (
         "change",
@@ -43,6 +44,21 @@ _VERBS = (
 )
 
 _GROUPS = (
+    (
+        "client",
+        "Let systems of the vendor's call the Management API.",
+        7,
+        (
+            (
+                "create",
+                "create",
+                "Make an API client, and print its secret, which is shown only now.",
+                "seatkeeper client create erp",
+            ),
+            ("list", "show", "List the API clients; their secrets can't be read again.", "seatkeeper client list --json"),
+            ("delete", "delete", "Remove an API client; its tokens end with it.", "seatkeeper client delete erp"),
+        ),
+    ),
     (
         "site",
         "Lend seats to license servers at customers' sites.",
@@ -115,7 +131,7 @@ def _make_app() -> App:
                 help_epilogue=f"Example: {example}\n\n{EXIT_CODES}",
                 sort_key=order,
             )
-    code = App(name="code", help="Read activation codes.", sort_key=3)
+    code = App(name="code", help="Read activation codes.", sort_key=4)
     code.command(
         f"{__name__}.code:show",
         name="show",

@@ -17,6 +17,19 @@ Database = Annotated[
         show_default=False,
     ),
 ]
+Host = Annotated[
+    str | None, Parameter(env_var="SEATKEEPER_HOST", help="The address to listen on; only this machine unless given.")
+]
+Workers = Annotated[
+    int | None,
+    Parameter(env_var="SEATKEEPER_WORKERS", help="How many processes answer requests; 1 unless given, more need PostgreSQL."),
+]
+TlsCert = Annotated[Path | None, Parameter(env_var="SEATKEEPER_TLS_CERT", help="The server's certificate chain, PEM.")]
+TlsKey = Annotated[Path | None, Parameter(env_var="SEATKEEPER_TLS_KEY", help="Its private key, PEM.")]
+TlsClientCa = Annotated[
+    Path | None,
+    Parameter(env_var="SEATKEEPER_TLS_CLIENT_CA", help="Admit only clients with a certificate of this authority, PEM."),
+]
 Json = Annotated[bool, Parameter(help="Print JSON, for programs.")]
 Sold = Annotated[
     str, Parameter(help="Which: its id as `seatkeeper ls` shows it or the beginning of it, CUSTOMER, or CUSTOMER/PRODUCT.")

@@ -194,6 +194,17 @@ class Failures:
         network = network_of(address)
         if self._limiter.hit(self._limit, network):
             return None
+        return self._wait(network)
+
+    def exhausted(self, address: str | None) -> int | None:
+        """Give the seconds to wait if there were too many failures already; nothing is counted.
+
+        For secrets that people choose and that take long to check: those are turned away before they are looked at.
+        """
+        network = network_of(address)
+        return None if self._limiter.test(self._limit, network) else self._wait(network)
+
+    def _wait(self, network: str) -> int:
         return max(1, ceil(self._limiter.get_window_stats(self._limit, network).reset_time - time()))
 
 

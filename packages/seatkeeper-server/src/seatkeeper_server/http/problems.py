@@ -18,6 +18,7 @@ from seatkeeper.protocol.problems import PROBLEMS
 from seatkeeper_server.http.mapping import denial_of, sentence_for
 from seatkeeper_server.http.messages import CLOSE, JSON, Answer, BodyTooLarge, BodyTooSlow, Header, json_answer
 from seatkeeper_server.service.calls import Refusal
+from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.desk import Closed, Overloaded
 from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
 
@@ -30,7 +31,10 @@ Document = TypeVar("Document", bound=Struct)
 
 
 class ProblemError(Exception):
-    """The request is answered with this problem code; `details` is the sentence for people, the code's own if not given."""
+    """The request is answered with this problem code; `details` is the sentence for people, the code's own if not given.
+
+    `challenge` says how to prove who one is, to clients that ask first (RFC 9110, section 11.6.1).
+    """
 
     def __init__(
         self,
@@ -39,12 +43,14 @@ class ProblemError(Exception):
         *,
         validation: Sequence[ValidationProblem] = (),
         retry_after: int | None = None,
+        challenge: str | None = None,
     ) -> None:
         super().__init__(code)
         self.code = code
         self.details = details
         self.validation = validation
         self.retry_after = retry_after
+        self.challenge = challenge
 
 
 def problem_answer(
@@ -112,7 +118,11 @@ def answer_to(error: Exception) -> Answer:
     match error:
         case ProblemError():
             headers = [] if error.retry_after is None else [retry_after(error.retry_after)]
+            if error.challenge is not None:
+                headers.append((b"www-authenticate", f'{error.challenge} realm="seatkeeper"'.encode()))
             return problem_answer(error.code, error.details, validation=error.validation, headers=headers)
+        case CannotDo():
+            return problem_answer(error.problem, f"{str(error)[:1].upper()}{str(error)[1:]}")
         case BodyTooLarge():
             return problem_answer("body.tooLarge", str(error), headers=[] if error.drained else [CLOSE])
         case BodyTooSlow():

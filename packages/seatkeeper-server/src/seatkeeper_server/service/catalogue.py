@@ -20,11 +20,18 @@ from seatkeeper_server.service.ports import FactRecord, HolderRecord, PoolKey, P
 
 
 class CannotDo(Exception):
-    """What was asked for can't be done. Nothing was changed; the message says why and what to do next."""
+    """What was asked for can't be done. Nothing was changed; the message says why and what to do next.
+
+    `problem` is the code under which a program is told (`seatkeeper.protocol.problems`).
+    """
+
+    problem: str = "conflict"
 
 
 class NotFound(CannotDo):
     """There is nothing of that name. The message names what comes nearest."""
+
+    problem = "notFound"
 
     def __init__(self, what: str, wanted: str, known: Iterable[str], if_none: str) -> None:
         names = sorted(set(known))
@@ -186,6 +193,10 @@ class Vault(Protocol):
 
     def code_hash(self, tenant_id: str, code: str) -> str:
         """Give what a code is looked up by."""
+        ...
+
+    def secret_hash(self, tenant_id: str, secret: str) -> str:
+        """Give what is kept of an API client's secret."""
         ...
 
     def seal_code(self, tenant_id: str, code_hash: str, code: str) -> bytes:

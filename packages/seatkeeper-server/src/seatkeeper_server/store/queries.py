@@ -13,7 +13,15 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-COMMON = ("common.sql", "catalogue.sql", "pruning.sql", "restoring.sql", "sites.sql")  # the same on every database
+COMMON = (
+    "common.sql",
+    "catalogue.sql",
+    "pruning.sql",
+    "restoring.sql",
+    "clients.sql",
+    "deeds.sql",
+    "sites.sql",
+)  # the same on every database
 
 _PARAMETER = re.compile(r"(?<!:):(?!:)([a-z_]+)")  # but for the casts of PostgreSQL, `::bigint`
 _HEADER = re.compile(r"^-- (?P<name>[a-z_]+): (?P<sentence>\S.*)$", re.MULTILINE)

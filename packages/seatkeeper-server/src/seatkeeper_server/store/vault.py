@@ -51,6 +51,10 @@ class KeyVault:
         """Give what a code is looked up by."""
         return self._keys(tenant_id).code_hash(code)
 
+    def secret_hash(self, tenant_id: str, secret: str) -> str:
+        """Give what is kept of an API client's secret."""
+        return self._keys(tenant_id).api_secret_hash(secret)
+
     def seal_code(self, tenant_id: str, code_hash: str, code: str) -> bytes:
         """Give the sealed code."""
         return self._seal.seal(code.encode(), _context(tenant_id, code_hash))

@@ -1,0 +1,25 @@
+"""The LLS API: what a site's administrator and his scripts call on the local license server.
+
+The paths and fields that the public contract has are its own; what it lacks (the seats, usage reports) is ours.
+"""
+
+from fastapi import FastAPI
+
+from seatkeeper_server.http.further import Office, further_application
+from seatkeeper_server.http.site import entitlements, license, seats
+from seatkeeper_server.http.site.console import Console
+from seatkeeper_server.http.site.ports import Borrows, Visit
+
+__all__ = ["Borrows", "Visit", "site"]
+
+
+def site(office: Office[Visit], console: Console) -> FastAPI:
+    """Give the application that answers the LLS API."""
+    return further_application(
+        "Seatkeeper LLS API",
+        license.router,
+        entitlements.router,
+        seats.router,
+        office=office,
+        console=console,
+    )
