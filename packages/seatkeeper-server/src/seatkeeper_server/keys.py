@@ -35,10 +35,10 @@ from seatkeeper.protocol import codes, envelopes, tree
 from seatkeeper.protocol.documents import UNREADABLE, CertificateClaims, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url, b64url_bytes
-from seatkeeper.protocol.trust import open_lease
+from seatkeeper.protocol.trust import open_lease, read_unverified_lease
 from seatkeeper_server.domain.terms import SEAT, Kind
 from seatkeeper_server.sealing import SECRET_BYTES, SealKey, SealKeyError
-from seatkeeper_server.service.calls import Served, TokenClaims
+from seatkeeper_server.service.calls import Entitlement, Served, TokenClaims
 
 __all__ = [
     "KeyRow",
@@ -111,10 +111,10 @@ def new_tenant_keys(tenant_id: str, *, database_id: str, seal: SealKey, now: dat
     """Make every key that a new tenant needs: root, signing key with certificate, secrets for tokens and codes."""
     root = Ed25519PrivateKey.from_private_bytes(random(SECRET_BYTES))
     return [
-        _key_pair_row(tenant_id, ROOT, root, seal, now),
+        key_pair_row(tenant_id, ROOT, root, seal, now),
         _certified_row(tenant_id, root, database_id=database_id, seal=seal, now=now, random=random),
-        _secret_row(tenant_id, ACCESS_TOKEN, seal, now, random),
-        _secret_row(tenant_id, CODE, seal, now, random),
+        secret_row(tenant_id, ACCESS_TOKEN, seal, now, random),
+        secret_row(tenant_id, CODE, seal, now, random),
     ]
 
 
@@ -151,7 +151,7 @@ def _certified_row(
     tenant_id: str, root: Ed25519PrivateKey, *, database_id: str, seal: SealKey, now: datetime, random: Random
 ) -> KeyRow:
     key = Ed25519PrivateKey.from_private_bytes(random(SECRET_BYTES))
-    row = _key_pair_row(tenant_id, SIGNING, key, seal, now)
+    row = key_pair_row(tenant_id, SIGNING, key, seal, now)
     expires_at = now + CERTIFICATE_LASTS
     claims = CertificateClaims(
         tid=tenant_id,
@@ -167,20 +167,23 @@ def _certified_row(
     return replace(row, certificate=certificate, expires_at=expires_at)
 
 
-def _key_pair_row(tenant_id: str, purpose: str, key: Ed25519PrivateKey, seal: SealKey, now: datetime) -> KeyRow:
+def key_pair_row(tenant_id: str, purpose: str, key: Ed25519PrivateKey, seal: SealKey, now: datetime) -> KeyRow:
+    """Give the row of a key pair, its private part sealed."""
     public = key.public_key()
-    return _sealed_row(
+    return sealed_row(
         tenant_id, purpose, envelopes.key_id(public), envelopes.public_key_text(public), key.private_bytes_raw(), seal, now
     )
 
 
-def _secret_row(tenant_id: str, purpose: str, seal: SealKey, now: datetime, random: Random) -> KeyRow:
-    return _sealed_row(tenant_id, purpose, b64url(random(12)), None, random(SECRET_BYTES), seal, now)
+def secret_row(tenant_id: str, purpose: str, seal: SealKey, now: datetime, random: Random) -> KeyRow:
+    """Give the row of a new secret, sealed."""
+    return sealed_row(tenant_id, purpose, b64url(random(12)), None, random(SECRET_BYTES), seal, now)
 
 
-def _sealed_row(
+def sealed_row(
     tenant_id: str, purpose: str, kid: str, public_key: str | None, private: bytes, seal: SealKey, now: datetime
 ) -> KeyRow:
+    """Give the row of a key, its private part sealed for this row alone."""
     row = KeyRow(
         tenant_id=tenant_id,
         purpose=purpose,
@@ -246,7 +249,9 @@ class TenantKeys:
         self._code_hash = lru_cache(CODES_AT_HAND)(partial(code_hash, code_mac))
         self._signing_key = Ed25519PrivateKey.from_private_bytes(seal.open(signing[0].sealed, signing[0].context))
         self._known = {row.kid: envelopes.read_public_key(row.public_key or "") for row in signing}
-        self._certified_until = _read_certificate(envelopes.peek(self.certificate)).exp
+        certified = _read_certificate(envelopes.peek(self.certificate))
+        self._certified_until, self.epoch = certified.exp, certified.epo
+        self._covered = None if certified.covers is None else frozenset(certified.covers.entitlements)
         self._signing_kid = signing[0].kid
         self._lease_begins = tuple(
             envelopes.header_part(typ, self._signing_kid) + "." for typ in (envelopes.LEASE, tree.LEASE_IN_TREE)
@@ -335,14 +340,30 @@ class TenantKeys:
         """The end of the current certificate in seconds since 1970: no lease may end after it (contract, rule 7)."""
         return self._certified_until
 
+    def covers(self, entitlement_id: str) -> bool:
+        """Tell whether the current certificate lets its key sign for an entitlement: a vendor's own does for all."""
+        return self._covered is None or entitlement_id in self._covered
+
     @property
     def recognised(self) -> dict[str, Ed25519PublicKey]:
         """The public keys whose leases are ours, by key id."""
         return self._known
 
     def signed_by_current(self, lease: str | None) -> bool:
-        """Tell whether a lease names the current signing key: whoever shows it knows that key's certificate."""
-        return lease is not None and lease.startswith(self._lease_begins)
+        """Tell whether a lease names the current signing key: whoever shows it knows that key's certificate.
+
+        A local server's key stays while its certificate changes: then the epoch tells.
+        """
+        if lease is None or not lease.startswith(self._lease_begins):
+            return False
+        return self.epoch is None or _epoch_of(lease) == self.epoch
+
+
+def _epoch_of(lease: str) -> int | None:
+    try:
+        return read_unverified_lease(lease).epo
+    except EnvelopeError:
+        return None
 
 
 def code_hash(keyed: hmac.HMAC, code: str) -> str:
@@ -417,7 +438,7 @@ class Keyring:
 
     def sign(self, served: Served, client_nonce: str | None) -> str:
         """Give the signed lease for a served call: what the stored holding says, as of now."""
-        keys = self._known(served.entitlement.tenant_id)
+        keys = self._covering(served.entitlement)
         return keys.signed(self._said(keys, served, client_nonce))
 
     def sign_together(self, served: Served, client_nonce: str) -> "asyncio.Future[str]":
@@ -425,7 +446,7 @@ class Keyring:
 
         A nonce is needed: without one, those who share a tree could find out by guessing what a lease in it says.
         """
-        keys = self._known(served.entitlement.tenant_id)
+        keys = self._covering(served.entitlement)
         return keys.signed_together(self._said(keys, served, client_nonce))
 
     def sign_list(self, tenant_id: str, listed: Iterable[tuple[Served, str | None, bool]]) -> list[str]:
@@ -452,7 +473,7 @@ class Keyring:
             feat=features_of(served),
             iat=served.at.timestamp(),
             exp=min(ends_at.timestamp(), keys.certified_until),
-            epo=self.epoch,
+            epo=self.epoch if keys.epoch is None else keys.epoch,
             seq=holding.sequence,
             nonce=client_nonce,
             dev=holding.device,
@@ -477,6 +498,20 @@ class Keyring:
         except (EnvelopeError, *UNREADABLE):
             return None
         return claims if claims.tid == tenant_id and claims.iss == self.database_id else None
+
+    def forget(self) -> None:
+        """Read everybody's keys anew when they are needed next: they have just been changed here."""
+        with self._lock:
+            self._tenants.clear()
+            self._unknown.clear()
+
+    def _covering(self, entitlement: Entitlement) -> TenantKeys:
+        """Give a tenant's keys; read anew if they may not sign for an entitlement that has been lent meanwhile."""
+        keys = self._known(entitlement.tenant_id)
+        if keys.covers(entitlement.entitlement_id):
+            return keys
+        self.forget()
+        return self._known(entitlement.tenant_id)
 
     def _known(self, tenant_id: str) -> TenantKeys:
         keys = self.tenant(tenant_id)

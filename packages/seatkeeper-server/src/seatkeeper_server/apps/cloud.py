@@ -15,7 +15,7 @@ from seatkeeper_server.apps.serving import Server
 from seatkeeper_server.http.application import Further
 from seatkeeper_server.http.counting import Board
 from seatkeeper_server.http.vendor import Lends, management
-from seatkeeper_server.service.catalogue import CannotDo
+from seatkeeper_server.service.lending import Lending
 from seatkeeper_server.service.timekeeping import ClockState
 from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.catalogue import Catalogue
@@ -45,7 +45,7 @@ class Visit:
 
     def lending(self, tenant_id: str) -> Lends:
         """Lend on behalf of a vendor."""
-        raise CannotDo("this server lends no seats yet")
+        return Lending(self.catalogue, self.vault, tenant_id=tenant_id, now=self.now, random=os.urandom)
 
 
 def _further(fittings: Fittings) -> Further:

@@ -1,7 +1,7 @@
 """What decides, put together: store → keys → leasing → registrar; the same in a thread of the front and in its own process."""
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from importlib.metadata import version
@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
+from seatkeeper_server.apps.authorities import Lent, Sold
 from seatkeeper_server.apps.chance import Chance
 from seatkeeper_server.apps.clock import SteadyClock
 from seatkeeper_server.apps.storage import Storage, storage_at
@@ -20,7 +21,7 @@ from seatkeeper_server.keys import Keyring
 from seatkeeper_server.sealing import SealKey, SealKeyError
 from seatkeeper_server.service.desk import MAX_BATCH, Registrar
 from seatkeeper_server.service.leasing import Leasing
-from seatkeeper_server.service.ports import Authority, PoolKey, StorageUnavailable, Transaction
+from seatkeeper_server.service.ports import Authority, StorageUnavailable
 from seatkeeper_server.service.timekeeping import Timekeeper
 
 VERSION: Final = version("seatkeeper-server")  # of the code that runs, also after a newer one was installed over it
@@ -52,26 +53,6 @@ class Order(Struct, frozen=True):
     def __repr__(self) -> str:
         """Give what may be shown."""
         return f"Order({storage_at(self.database).name})"
-
-
-class Sold:
-    """A cloud may serve what was sold: it asks its own database."""
-
-    def pools_for_codes(
-        self, tx: Transaction, asked: Sequence[tuple[str, str, str, str | None]]
-    ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
-        """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
-        return tx.pools_for_codes(asked)
-
-
-class Lent:
-    """A local server may serve what it was lent: its tables hold nothing that no verified grant has put there."""
-
-    def pools_for_codes(
-        self, tx: Transaction, asked: Sequence[tuple[str, str, str, str | None]]
-    ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
-        """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
-        return tx.pools_for_codes(asked)
 
 
 AUTHORITIES: Final[Mapping[str, Callable[[], Authority]]] = {SOLD: Sold, LENT: Lent}

@@ -1,5 +1,6 @@
 """The license server at a customer's site: a house that serves what it was lent, and answers the site's administrator."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from seatkeeper_server.http.application import Further
 from seatkeeper_server.http.counting import Board
 from seatkeeper_server.http.site import Borrows, site
 from seatkeeper_server.http.site.console import Console
-from seatkeeper_server.service.catalogue import CannotDo
+from seatkeeper_server.service.grants import Grants
 from seatkeeper_server.settings import LocalSettings
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.vault import KeyVault
@@ -34,14 +35,14 @@ class Visit:
     @property
     def grants(self) -> Borrows:
         """What was lent to this server, and its own license."""
-        raise CannotDo("this server borrows no seats yet")
+        return Grants(self.catalogue, self.vault, now=self.now, random=os.urandom)
 
 
 def kind_of(settings: LocalSettings) -> Kind:
     """Give the kind of server that these settings make; it speaks to people, so it has a password."""
 
     def further(fittings: Fittings) -> Further:
-        office = Office(fittings.store, fittings.reader, fittings.seal, Visit)
+        office = Office(fittings.store, fittings.reader, fittings.seal, Visit, after=fittings.keyring.forget)
         return site(office, Console(settings.console_user, proof_of(settings), fittings.failures))
 
     return Kind(name="local", authority=LENT, further=further, chores=SiteChores, first_words=lambda _: first_words(settings))

@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class Office(Generic[Visit]):
-    """Opens visits. `opened` makes one of a catalogue, a vault, the leases' time and the calendar's."""
+    """Opens visits, each made by `opened` of a catalogue, a vault, the leases' time and the calendar's; `after` hears of changes."""
 
     def __init__(
         self,
@@ -30,8 +30,9 @@ class Office(Generic[Visit]):
         reader: Reads,
         seal: SealKey,
         opened: Callable[[Catalogue, KeyVault, datetime, datetime], Visit],
+        after: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._reader, self._seal, self._opened = store, reader, seal, opened
+        self._store, self._reader, self._seal, self._opened, self._after = store, reader, seal, opened, after
 
     def do(self, work: Callable[[Visit], Result]) -> Result:
         """Have something done in one transaction; what it comes to is durable when it is given.
@@ -56,7 +57,9 @@ class Office(Generic[Visit]):
 
     def _done(self, work: Callable[[Visit], Result]) -> Result:
         with self._store.transaction() as tx:
-            return work(self._visit(Catalogue(tx)))
+            result = work(self._visit(Catalogue(tx)))
+        self._after()
+        return result
 
     def _visit(self, catalogue: Catalogue) -> Visit:
         today = datetime.now(UTC)

@@ -43,10 +43,69 @@ _VERBS = (
     ("demo", "Watch seats being taken, refused, lost and won back.", "seatkeeper demo"),
 )
 
-_CLIENT_VERBS = (
-    ("create", "create", "Make an API client, and print its secret, which is shown only now.", "seatkeeper client create erp"),
-    ("show", "list", "List the API clients; their secrets can't be read again.", "seatkeeper client list --json"),
-    ("delete", "delete", "Remove an API client; its tokens end with it.", "seatkeeper client delete erp"),
+_GROUPS = (
+    (
+        "client",
+        "Let systems of the vendor's call the Management API.",
+        7,
+        (
+            (
+                "create",
+                "create",
+                "Make an API client, and print its secret, which is shown only now.",
+                "seatkeeper client create erp",
+            ),
+            ("list", "show", "List the API clients; their secrets can't be read again.", "seatkeeper client list --json"),
+            ("delete", "delete", "Remove an API client; its tokens end with it.", "seatkeeper client delete erp"),
+        ),
+    ),
+    (
+        "site",
+        "Lend seats to license servers at customers' sites.",
+        18,
+        (
+            ("list", "list_", "List the local servers, and what is lent to them.", "seatkeeper site list"),
+            ("code", "code", "Show the code by which local servers are licensed.", "seatkeeper site code --json"),
+            (
+                "lend",
+                "lend",
+                "Lend seats to a local server; print the token to carry there.",
+                "seatkeeper site lend acme/solver --to lab-1 --seats 30 --until 2027-12-31 -o lab-1.token",
+            ),
+            ("fresh", "fresh", "Print a fresh token of what was lent.", "seatkeeper site fresh acme/solver --to lab-1"),
+            (
+                "back",
+                "back",
+                "Take back what was lent when its grant has run out.",
+                "seatkeeper site back acme/solver --from lab-1",
+            ),
+            ("renew", "renew", "Renew a local server's own license.", "seatkeeper site renew lab-1 -o lab-1.token"),
+            ("forget", "forget", "End the license of a local server that is lost.", "seatkeeper site forget lab-1"),
+        ),
+    ),
+    (
+        "token",
+        "Carry tokens between a vendor's server and local ones.",
+        19,
+        (
+            (
+                "request",
+                "request",
+                "On a local server: ask for its license.",
+                "seatkeeper token request --tenant t_… --code XXXXX-… --name lab-1 -o request.token",
+            ),
+            ("apply", "apply", "Say what a token is, and apply it.", "seatkeeper token apply lab-1.token"),
+            ("show", "show", "Say what a token is and says, without applying it.", "seatkeeper token show lab-1.token"),
+            ("report", "report", "On a local server: report its use.", "seatkeeper token report -o report.token"),
+            ("remove", "remove", "On a local server: give an entitlement back.", "seatkeeper token remove ent_… -o back.token"),
+            (
+                "deactivate",
+                "deactivate",
+                "On a local server: give its license back.",
+                "seatkeeper token deactivate -o end.token",
+            ),
+        ),
+    ),
 )
 
 _HELP = """The Seatkeeper license server: sell seats, serve them, see who holds them.
@@ -80,12 +139,12 @@ def _make_app() -> App:
         help_epilogue=f"Example: seatkeeper code show acme/solver\n\n{EXIT_CODES}",
     )
     app.command(code)
-    client = App(name="client", help="Let systems of the vendor's call the Management API.", sort_key=7)
-    for function, name, does, example in _CLIENT_VERBS:
-        client.command(
-            f"{__name__}.client:{function}", name=name, help=does, help_epilogue=f"Example: {example}\n\n{EXIT_CODES}"
-        )
-    app.command(client)
+    for name, does, order, verbs in _GROUPS:
+        group = App(name=name, help=does, sort_key=order)
+        for verb, function, says, example in verbs:
+            epilogue = f"Example: {example}\n\n{EXIT_CODES}"
+            group.command(f"{__name__}.{name}:{function}", name=verb, help=says, help_epilogue=epilogue)
+        app.command(group)
     return app
 
 

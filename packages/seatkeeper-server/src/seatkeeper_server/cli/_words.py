@@ -60,6 +60,15 @@ def _denied(said: Said) -> str:
     return f"refused: {rule}, {said.get('used')} of {number(said.get('limit'))} {what} taken"
 
 
+def _lent(said: Said) -> str:
+    seats = sum(layer.get("rights", {}).get(SEAT, 0) for layer in said.get("layers", []))
+    if not said.get("layers"):
+        return "gave everything back that it was lent"
+    until = max((layer["free_at"] for layer in said["layers"]), default=None)
+    why = {"confirmed": "keeps to", "returned": "gave back what it was lent, but for"}.get(str(said.get("cause")), "was lent")
+    return f"{why} {counted(seats, 'seat')}, which count until {_clock(until)}"
+
+
 def _amount(text: str) -> Callable[[Said], str]:
     return lambda said: text.format(amount=said.get("amount"), key=said.get("key"))
 
@@ -79,6 +88,7 @@ _KINDS: Mapping[str, Callable[[Said], str]] = {
     "CheckedOut": _amount("checked out {amount} of {key}"),
     "GivenBack": _amount("gave {amount} of {key} back"),
     "Used": _amount("used {key}"),
+    "ShareLent": _lent,
     "Denied": _denied,
     "DeniedAgain": lambda said: f"refused {counted(said.get('count', 0), 'time')} more: {said.get('rule')}",
 }
@@ -109,6 +119,13 @@ _NOTES: Mapping[str, Callable[[Said], str]] = {
     "blocked": lambda data: f"is refused until {_clock(data.get('until'))}",
     "downtime": lambda data: f"server was down for {data.get('seconds', 0):.0f} s; leases got the time back",
     "restored": lambda data: f"restored from the backup of {_clock(data.get('backup'))}; epoch {data.get('epoch')} begins",
+    "siteLicensed": lambda data: f"local server {data.get('name')} was licensed",
+    "siteEnded": lambda data: f"local server {data.get('name')} has no license any more",
+    "reportGap": lambda data: f"a report doesn't fit: {data.get('what')}",
+    "licensed": lambda data: "this local server was licensed",
+    "granted": lambda data: f"was lent to this server until {_clock(data.get('until'))} (document {data.get('number')})",
+    "shareGivenBack": lambda data: "was given back to the vendor",
+    "suspect": lambda data: f"this server is {data.get('state')} from now on; a fresh token from the vendor clears it",
     "clockSetBack": lambda data: f"clock set back by {data.get('seconds', 0):.0f} s",
 }
 

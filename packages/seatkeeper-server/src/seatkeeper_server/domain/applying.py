@@ -23,11 +23,12 @@ from seatkeeper_server.domain.facts import (
     Resumed,
     Retaken,
     Returned,
+    ShareLent,
     TakenBack,
     TakenOver,
     Used,
 )
-from seatkeeper_server.domain.holdings import CURRENT, Holding, State
+from seatkeeper_server.domain.holdings import CURRENT, Holding, Nonces, State
 from seatkeeper_server.domain.state import Pool
 from seatkeeper_server.domain.terms import SEAT, Mode
 
@@ -54,6 +55,8 @@ def apply(pool: Pool, fact: Fact) -> Pool:
             return _signed(pool, fact, replace(own, rights=rights, nonces=fact.nonces))
         case Used():
             return _with_holding(pool, fact, replace(_of(pool, fact), nonces=fact.nonces))
+        case ShareLent():
+            return _apply_lent(pool, fact)
         case Restored():
             return _apply_restored(pool, fact)
         case Denied() | DeniedAgain() | CloneSuspected() | Note():
@@ -165,6 +168,42 @@ def _apply_restored(pool: Pool, fact: Restored) -> Pool:
         return after
     lost_after = pool.lost_after if pool.lost_until else pool.sequence
     return replace(after, lost_after=lost_after, lost_until=fact.sequence)
+
+
+def _apply_lent(pool: Pool, fact: ShareLent) -> Pool:
+    """Replace the layers of a share; the one that comes back last is its present holding."""
+    assert fact.activation_id is not None
+    others = {key: holding for key, holding in pool.holdings.items() if key[0] != fact.activation_id}
+    own = pool.current(fact.activation_id)
+    layered = [_layer(fact, past, own) for past in range(len(fact.layers))] or [_given_back(pool, fact, own)]
+    return _changed(pool, fact, {**others, **{holding.key: holding for holding in layered}})
+
+
+def _layer(fact: ShareLent, past: int, own: Holding | None) -> Holding:
+    assert fact.activation_id is not None
+    layer = fact.layers[past]
+    return Holding(
+        activation_id=fact.activation_id,
+        past=past,
+        generation=fact.generation,
+        holder=fact.holder,
+        state=State.HELD if past == CURRENT else State.SUPERSEDED,
+        occupies=True,
+        rights=layer.rights,
+        activated_at=own.activated_at if own else fact.at,
+        refreshed_at=fact.at,
+        expires_at=layer.until,
+        free_at=layer.free_at,
+        sequence=0,
+        nonces=Nonces(current=""),
+        noted_at=fact.at,
+    )
+
+
+def _given_back(pool: Pool, fact: ShareLent, own: Holding | None) -> Holding:
+    if own is None:
+        raise LookupError(f"a share comes back that is not in sight: {fact.activation_id}")
+    return replace(own, state=State.RETURNED, occupies=False, free_at=None, rights=fact.used_up, refreshed_at=fact.at)
 
 
 def _is_older_copy(pool: Pool, own: Holding, fact: Restored) -> bool:

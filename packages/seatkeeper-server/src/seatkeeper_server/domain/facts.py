@@ -13,6 +13,7 @@ from typing import ClassVar
 from msgspec import Struct, field
 
 from seatkeeper_server.domain.holdings import Nonces
+from seatkeeper_server.domain.shares import Layer
 
 CHAIN_START = bytes(32)
 
@@ -190,6 +191,15 @@ class CloneSuspected(Fact, frozen=True, kw_only=True):
 
     kind = "CloneSuspected"
     sequence: int
+
+
+class ShareLent(Fact, frozen=True, kw_only=True):
+    """A share of the pool was lent to a local server, or changed: these layers of it count from now on, none if it is back."""
+
+    kind = "ShareLent"
+    cause: str
+    layers: tuple[Layer, ...]
+    used_up: Amounts = field(default_factory=dict)
 
 
 class Note(Fact, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from seatkeeper_server.domain.terms import SEAT
 
+SHARE = "shr_"  # how the ids of shares begin: what is lent to a local server, on whose clock nothing here has a say
 CURRENT = 0  # the `past` of a seat's present holding; one that was taken over is kept under its own generation
 
 
@@ -84,6 +85,11 @@ class Holding(Struct, array_like=True, frozen=True, kw_only=True):
     def freed(self, state: State) -> "Holding":
         """Give the holding whose place no longer counts; usage that was drawn stays on record."""
         return replace(self, state=state, occupies=False, free_at=None)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is lent to a local server: its end was signed, and nothing that happens here moves it."""
+        return self.activation_id.startswith(SHARE)
 
     @property
     def seats(self) -> int:

@@ -4,7 +4,7 @@ A lease's end is told as it is signed: never beyond the end of the entitlement a
 no sentence says "free at": a lease that ends is an end only if it isn't refreshed.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -22,7 +22,7 @@ from seatkeeper.protocol.problems import PROBLEMS
 from seatkeeper_server.domain.admission import Outlook, Tally
 from seatkeeper_server.domain.holdings import Holding, State
 from seatkeeper_server.domain.terms import SEAT, Kind, Terms
-from seatkeeper_server.service.calls import Occupancy, PoolStatus, Refusal, Served
+from seatkeeper_server.service.calls import LentOut, Occupancy, PoolStatus, Refusal, Served
 
 # --- a seat, as its holder sees it ---------------------------------------------------------------------------------
 
@@ -140,8 +140,31 @@ def denial_of(refusal: Refusal, contact: str | None) -> Denial:
         holders=_holders(there),
         holders_more=there.more,
         next_free_by=there.next_free_by if refusal.outlook is Outlook.COMES_BACK else None,
-        remedies=_remedies(refusal.rule, refusal.outlook, contact),
+        remedies=[*_elsewhere(refusal), *_remedies(refusal.rule, refusal.outlook, contact)],
     )
+
+
+def _elsewhere(refusal: Refusal) -> list[Remedy]:
+    """Name the local servers that seats were lent to, and say how much can be known of them."""
+    return [Remedy(kind="point", text=_lent_to(lent, refusal.at)) for lent in refusal.occupancy.lent]
+
+
+def _lent_to(lent: LentOut, now: datetime) -> str:
+    heard = (
+        "it has not reported yet"
+        if lent.last_report_at is None
+        else f"its last report is {_age(now - lent.last_report_at)} old"
+    )
+    seats = "1 seat is" if lent.seats == 1 else f"{lent.seats} seats are"
+    return f"{seats} lent to the local license server {lent.name} until {_clock(lent.counts_until)}; {heard}."
+
+
+def _age(passed: timedelta) -> str:
+    for length, word in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute")):
+        if passed >= length:
+            count = passed // length
+            return f"{count} {word}" if count == 1 else f"{count} {word}s"
+    return "less than a minute"
 
 
 def _is_about_holders(refusal: Refusal) -> bool:
@@ -199,6 +222,16 @@ _GIVE_UP: Final = Remedy(
 _LESS: Final = Remedy(kind="renew", text="Waiting doesn't help: ask for less, or buy more of it.")
 _POINT: Final = Remedy(kind="point", text="Point the program at the local license server that serves this entitlement.")
 _RENEW: Final = Remedy(kind="renew", text="Renew the entitlement.")
+_FRESH_GRANT: Final = Remedy(
+    kind="renew",
+    text="What was lent to this local license server has ended: its administrator can carry a fresh token from the vendor"
+    " (seatkeeper token apply).",
+)
+_CLEAR: Final = Remedy(
+    kind="renew",
+    text="This local license server is suspect, and the time for which it serves all the same is over: its administrator can"
+    " carry a report to the vendor and a fresh token back (seatkeeper token apply).",
+)
 
 
 @lru_cache(maxsize=256)
@@ -209,6 +242,10 @@ def _remedies(rule: str, outlook: Outlook, contact: str | None) -> list[Remedy]:
     match rule:
         case "entitlement-expired":
             return [_RENEW, ask]
+        case "share-expired":
+            return [_FRESH_GRANT, ask]
+        case "clock" | "restored" | "cloned":
+            return [_CLEAR, ask]
         case "exported":
             return [_POINT, ask]
         case _:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from seatkeeper_server.domain.facts import Note, TakenBack
-from seatkeeper_server.domain.holdings import Holding, State
+from seatkeeper_server.domain.holdings import SHARE, Holding, State
 from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.domain.requests import TakeBack
 from seatkeeper_server.service.catalogue import CannotDo, Catalogue, NotFound
@@ -72,6 +72,8 @@ def free(catalogue: Catalogue, wanted: Freeing, now: datetime) -> FreedSeat:
     if wanted.unblock:
         return _unblocked(catalogue, holder, wanted.holder, now)
     key = holder.tenant_id, holder.chain_id
+    if activation_id is not None and activation_id.startswith(SHARE):
+        raise CannotDo(f"{_name(holder)} was lent these seats: they come back by its token, or when its grant has ended")
     before = _place(catalogue, key[0], activation_id, now)
     taken = _take_back(catalogue, key, activation_id, wanted, now) if activation_id else None
     if taken is None and wanted.block is None:

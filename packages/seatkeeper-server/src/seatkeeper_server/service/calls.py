@@ -161,6 +161,15 @@ class HolderView(Struct, array_like=True, frozen=True, kw_only=True):
     lease_ends_at: datetime
 
 
+class LentOut(Struct, array_like=True, frozen=True, kw_only=True):
+    """What is lent to a local server: to whom, how many seats, until when it counts, and when it reported last."""
+
+    name: str
+    seats: int
+    counts_until: datetime
+    last_report_at: datetime | None
+
+
 class Occupancy(Struct, frozen=True, kw_only=True, eq=False):
     """Who is in a pool: at most twenty by name, how many more, and the earliest moment a place comes back if not refreshed.
 
@@ -171,6 +180,7 @@ class Occupancy(Struct, frozen=True, kw_only=True, eq=False):
     more: int
     next_free_by: datetime | None
     group_id: str | None = None  # whose entitlement it is
+    lent: list[LentOut] = field(default_factory=list)
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

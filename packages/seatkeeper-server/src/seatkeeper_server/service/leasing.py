@@ -330,6 +330,7 @@ class _Batch:
         if isinstance(decision, Restored):
             self.work.know(key, decision.holder, who, own.blocked_until if own else None)
         if isinstance(decision, Restored | CloneSuspected):
+            self.leasing.authority.noticed(self.work.tx, key, decision, self.work.now)
             again = _without_shown(request)
             decision = self.work.decide(key, again, self.work.held.get((key[0], decision.activation_id or "")), who)
         return decision
@@ -348,7 +349,7 @@ class _Batch:
         if isinstance(decision, Rejected):
             return Refused(decision.problem)
         if isinstance(decision, Denied):
-            return Refusing(key, decision, who)
+            return Refusing(key, self.leasing.authority.worded(self.work.tx, key, decision, self.work.now), who)
         if self._was_cut(key, activation_id):
             return Refused("seat.gone")
         if idempotency is not None:

@@ -14,11 +14,12 @@ from typing import Protocol
 from msgspec import Struct
 
 from seatkeeper.protocol.documents import LeaseClaims
+from seatkeeper_server.domain.facts import Denied, Fact
 from seatkeeper_server.domain.holdings import Holding
 from seatkeeper_server.domain.pool import Pool
 from seatkeeper_server.domain.refusals import Flood, Window
 from seatkeeper_server.domain.timekeeping import Alive
-from seatkeeper_server.service.calls import Entitlement, HolderView, Served, Who
+from seatkeeper_server.service.calls import Entitlement, HolderView, LentOut, Served, Who
 
 PoolKey = tuple[str, str]  # tenant id, entitlement id; or tenant id twice for the tenant's own ledger
 
@@ -208,6 +209,10 @@ class Transaction(Protocol):
         """Give the first holders of a pool by the end of their lease, and the earliest moment a place comes back."""
         ...
 
+    def lent_out(self, key: PoolKey, now: datetime) -> list[LentOut]:
+        """Give what of a pool is lent to local servers now."""
+        ...
+
     def keyed(self, asked: Sequence[tuple[str, str, str]]) -> list[KeyedRecord]:
         """Give the successes kept under these (tenant, scope, key)."""
         ...
@@ -255,6 +260,14 @@ class Authority(Protocol):
         self, tx: Transaction, asked: Sequence[tuple[str, str, str, str | None]]
     ) -> Mapping[tuple[str, str, str], list[PoolKey]]:
         """Find the pools that (tenant, code hash, product, edition or None) may use, by the first three."""
+        ...
+
+    def noticed(self, tx: Transaction, key: PoolKey, fact: Fact, now: datetime) -> None:
+        """Hear that a lease was shown which this database doesn't remember, or can't have signed."""
+        ...
+
+    def worded(self, tx: Transaction, key: PoolKey, denied: Denied, now: datetime) -> Denied:
+        """Give a refusal as this server has to word it: what has ended may be the grant, not the entitlement."""
         ...
 
 

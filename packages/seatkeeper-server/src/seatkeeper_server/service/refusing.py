@@ -13,6 +13,8 @@ from msgspec import Struct
 from seatkeeper_server.domain.admission import outlook
 from seatkeeper_server.domain.facts import Denied
 from seatkeeper_server.domain.refusals import THE_FLOOD
+from seatkeeper_server.domain.sites import LOCAL_SERVER
+from seatkeeper_server.domain.terms import Switch
 from seatkeeper_server.service.calls import Occupancy, Refusal, Refused, Who
 from seatkeeper_server.service.drawing import Drawing
 from seatkeeper_server.service.ports import PoolKey
@@ -91,11 +93,14 @@ class Refusals:
         if key not in self._rosters:
             holders, earliest = self.work.tx.roster(key, HOLDERS_SHOWN)
             more = max(0, self.work.pool(key).seats.used - len(holders))
+            is_lent = any(holder.name.endswith(LOCAL_SERVER) for holder in holders)
+            is_lent |= self.work.pool(key).terms.switch is Switch.EXPORTED
             self._rosters[key] = Occupancy(
                 holders=holders,
                 more=more,
                 next_free_by=earliest,
                 group_id=self.work.pools[key].entitlement.group_id,
+                lent=self.work.tx.lent_out(key, self.work.now) if is_lent else [],
             )
         return self._rosters[key]
 

@@ -55,6 +55,7 @@ class Condition(StrEnum):
     """How a place stands, in the words people are shown."""
 
     HELD = "held"
+    LENT = "lent"  # to a local server
     LATE = "late"  # it should have been refreshed by now, or its lease is over and the place only kept for the margin
     LAPSED = "lapsed"  # its lease is over
     TAKEN_BACK = "taken back"  # counts until its lease ends
@@ -118,8 +119,7 @@ def _occupation(catalogue: Catalogue, bought: Bought, now: datetime, today: date
         Occupant(place=place, condition=condition(place.holding, bought.pool.terms, now), counts=_counts(place.holding, now))
         for place in places
     ]
-    # Only what is lent to a local server takes several seats at once (decision 10): a program's seat is always one.
-    lent = sum(one.place.holding.seats for one in occupants if one.counts and one.place.holding.seats > 1)
+    lent = sum(one.place.holding.seats for one in occupants if one.counts and one.place.holding.is_share)
     return Occupation(
         overview=overview,
         held=overview.used - lent,
@@ -140,6 +140,8 @@ def _counts(holding: Holding, now: datetime) -> bool:
 
 def condition(holding: Holding, terms: Terms, now: datetime) -> Condition:
     """Say how a place stands. A living program refreshes at about a third of its lease; twice that is late."""
+    if holding.is_share:
+        return Condition.LENT if holding.occupies else Condition.RETURNED
     match holding.state:
         case State.TAKEN_BACK:
             return Condition.TAKEN_BACK

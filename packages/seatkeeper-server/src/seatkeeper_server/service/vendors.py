@@ -30,7 +30,7 @@ def vendor(catalogue: Catalogue, vault: Vault, called: str | None) -> Vendor:
         NotFound: there is no such vendor, or none at all.
         CannotDo: there are several, and none was named.
     """
-    found = _the_one(catalogue.tenants(), called)
+    found = the_vendor(catalogue, called)
     bought = catalogue.bought(tenant_id=found.tenant_id)
     return Vendor(
         tenant_id=found.tenant_id,
@@ -47,7 +47,7 @@ def change_contact(catalogue: Catalogue, called: str | None, contact: str | None
     Raises:
         NotFound, CannotDo: as for `vendor`.
     """
-    found = _the_one(catalogue.tenants(), called)
+    found = the_vendor(catalogue, called)
     if contact == found.contact:
         return
     catalogue.set_contact(found.tenant_id, contact)
@@ -55,7 +55,13 @@ def change_contact(catalogue: Catalogue, called: str | None, contact: str | None
     recording.append(catalogue.tx, found.tenant_id, found.tenant_id, [note], now)
 
 
-def _the_one(known: list[Tenant], called: str | None) -> Tenant:
+def the_vendor(catalogue: Catalogue, called: str | None) -> Tenant:
+    """Give the vendor of this name or id; without either, the only one there is.
+
+    Raises:
+        NotFound, CannotDo: as for `vendor`.
+    """
+    known = catalogue.tenants()
     if called is None and len(known) > 1:
         raise CannotDo(f"there are {len(known)} vendors: name one of {', '.join(tenant.name for tenant in known[:5])}")
     found = next((tenant for tenant in known if called in (None, tenant.name, tenant.tenant_id)), None)

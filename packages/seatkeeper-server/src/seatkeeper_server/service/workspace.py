@@ -137,7 +137,7 @@ class Workspace:
     def decide(self, key: PoolKey, request: Request, own: HoldingRecord | None, who: Who) -> Decision:
         """Have the pool machine decide a request, settling as many ended places as that needs, and apply what it says."""
         if self._counters[key].excess:
-            self._settle_all(key)  # whoever is gone already must not have the living cut in his place
+            self.settle_every(key)  # whoever is gone already must not have the living cut in his place
         pool = self._settle(key, self._again(own) or own, who)
         decision = decide(pool, request, self.now)
         while isinstance(decision, Denied) and decision.rule in _NEEDS_ROOM and self._make_room(key):
@@ -156,7 +156,8 @@ class Workspace:
         """Apply what time alone has made true of a pool, as far as one batch may."""
         self._make_room(key)
 
-    def _settle_all(self, key: PoolKey) -> None:
+    def settle_every(self, key: PoolKey) -> None:
+        """Apply all that time alone has made true of a pool."""
         while self._make_room(key):
             pass
 
@@ -340,3 +341,11 @@ class Workspace:
 
 
 _NONE: Mapping[tuple[str, int], Holding] = {}
+
+
+def settled(tx: Transaction, key: PoolKey, now: datetime) -> None:
+    """Apply all that time alone has made true of a pool, and write it down."""
+    work = Workspace(tx, now)
+    work.load_pools([key])
+    work.settle_every(key)
+    work.save()

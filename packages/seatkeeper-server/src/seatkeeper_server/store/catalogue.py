@@ -40,6 +40,7 @@ from seatkeeper_server.store.rows import (
     to_holding,
     to_who,
 )
+from seatkeeper_server.store.sites import Sites
 from seatkeeper_server.store.transaction import SqlTransaction
 
 _read_rights = json.Decoder(dict[str, int]).decode
@@ -55,6 +56,11 @@ class Catalogue:
     def tx(self) -> SqlTransaction:
         """The transaction everything happens in."""
         return self._tx
+
+    @property
+    def sites(self) -> Sites:
+        """What is known of local license servers, and on one of itself."""
+        return Sites(self._tx)
 
     # --- what is sold -----------------------------------------------------------------------------------------------
 

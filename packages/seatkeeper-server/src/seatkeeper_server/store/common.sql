@@ -95,6 +95,7 @@ DELETE FROM holder WHERE tenant_id = :tenant_id AND chain_id = :chain_id
 -- extend_keyed: Give idempotency keys the time back in which nobody could ask again.
 UPDATE keyed SET kept_until = kept_until + :gap WHERE kept_until > :alive_at;
 
--- shift_leases: Move every lease and place: the recorded time itself was wrong.
+-- shift_leases: Move every lease and place, but for shares, whose end was signed: the recorded time itself was wrong.
 UPDATE holding SET expires_at = expires_at + :by, free_at = free_at + :by, refreshed_at = refreshed_at + :by,
-    due_from = due_from + :by;
+    due_from = due_from + :by
+WHERE substr(activation_id, 1, 4) <> 'shr_';

@@ -20,6 +20,7 @@ COMMON = (
     "restoring.sql",
     "clients.sql",
     "deeds.sql",
+    "sites.sql",
 )  # the same on every database
 
 _PARAMETER = re.compile(r"(?<!:):(?!:)([a-z_]+)")  # but for the casts of PostgreSQL, `::bigint`

@@ -60,6 +60,11 @@ def json_text(value: object) -> str:
     return json.encode(value).decode()
 
 
+def to_rights(text: str) -> dict[str, int]:
+    """Read the amounts that a place takes, by right."""
+    return _read_rights(text)
+
+
 def to_alive(row: Row) -> Alive:
     """Read the alive moment, from `at` to `given`."""
     return Alive(moment(row[0]), row[1], span(row[2]), span(row[3]), span(row[4]), row[5])

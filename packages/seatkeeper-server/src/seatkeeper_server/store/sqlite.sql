@@ -93,6 +93,7 @@ FROM (
                 CASE h.floored WHEN 1 THEN h.expires_at ELSE :now + p.lease / 3 END AS at_least
             FROM holding h JOIN pool p ON p.tenant_id = h.tenant_id AND p.entitlement_id = h.entitlement_id
             WHERE h.occupies = 1 AND h.state <> 'returned' AND (h.free_at IS NULL OR h.free_at > :alive_at)
+                AND substr(h.activation_id, 1, 4) <> 'shr_'
         )
     )
 ) AS given

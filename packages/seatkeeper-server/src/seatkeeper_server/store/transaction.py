@@ -13,8 +13,9 @@ from typing import Any
 from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.holdings import Holding
 from seatkeeper_server.domain.refusals import Window
+from seatkeeper_server.domain.terms import SEAT
 from seatkeeper_server.domain.timekeeping import MICROSECOND, Alive
-from seatkeeper_server.service.calls import HolderView
+from seatkeeper_server.service.calls import HolderView, LentOut
 from seatkeeper_server.service.ports import (
     Changes,
     HolderRecord,
@@ -168,6 +169,21 @@ class SqlTransaction(ABC):
         earliest, *found = sorted(found, key=lambda row: (row[0] is not None, row[3] is None, row[3]))  # SQL keeps no order
         views = [HolderView(name=row[0], since=moment(row[1]), lease_ends_at=moment(row[2])) for row in found]
         return views, maybe_moment(earliest[3])
+
+    def lent_out(self, key: PoolKey, now: datetime) -> list[LentOut]:
+        """Give what of a pool is lent to local servers now."""
+        found: dict[str, LentOut] = {}
+        for name, held, free_at, reported_at in self.query(
+            "lent_out", tenant_id=key[0], entitlement_id=key[1], now=micros(now)
+        ):
+            before, seats = found.get(name), rows.to_rights(held).get(SEAT, 0)
+            found[name] = LentOut(
+                name=name,
+                seats=seats + (before.seats if before else 0),
+                counts_until=before.counts_until if before else moment(free_at),  # the layer that ends last comes first
+                last_report_at=maybe_moment(reported_at),
+            )
+        return list(found.values())
 
     def keyed(self, asked: Sequence[tuple[str, str, str]]) -> list[KeyedRecord]:
         """Give the successes kept under these (tenant, scope, key)."""

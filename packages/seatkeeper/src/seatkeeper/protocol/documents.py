@@ -405,12 +405,20 @@ class LeaseClaims(Struct, frozen=True, kw_only=True):
     dev: str | None = None  # the device it was given to; a program that proved one must find its own
 
 
+class Covered(Struct, frozen=True, kw_only=True):
+    """What a local server's key may sign for of one entitlement. A feature of which any number was lent is not bounded."""
+
+    features: dict[str, int | None]
+    end: float
+
+
 class Covers(Struct, frozen=True, kw_only=True):
-    """What a local server's key may sign for: its grant's entitlements, features and end."""
+    """What a local server's key may sign for: its grants' entitlements, features and end; `each` says it one by one."""
 
     entitlements: list[str]
     features: dict[str, int]
     end: float
+    each: dict[str, Covered] | None = None
 
 
 class CertificateClaims(Struct, frozen=True, kw_only=True):
@@ -424,6 +432,7 @@ class CertificateClaims(Struct, frozen=True, kw_only=True):
     nbf: float
     exp: float
     covers: Covers | None = None
+    epo: int | None = None  # the epoch of what is signed under it: only the vendor raises a local server's
 
 
 class KeysAnswer(Wire, frozen=True, kw_only=True):

@@ -20,6 +20,9 @@ ENTITLEMENT = "ent_"
 ACTIVATION = "act_"
 DATABASE = "db_"
 TICKET = "tick_"
+SITE = "lls_"
+SHARE = "shr_"
+API_CLIENT = "api_"
 
 RANDOM_BYTES = 16
 

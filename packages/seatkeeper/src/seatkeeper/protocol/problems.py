@@ -20,6 +20,8 @@ DENIAL_RULES: Final = (
     "version",
     "clock",
     "share-expired",
+    "restored",
+    "cloned",
 )
 
 
@@ -62,6 +64,10 @@ _TABLE: Final = (
     Problem("offline.replayed", 402, "This token has been applied before."),
     Problem("offline.wrongServer", 402, "This token was made for another license server."),
     Problem("offline.tooOld", 402, "This token is older than one that was applied already."),
+    Problem("offline.malformed", 402, "This is not a Seatkeeper token. Copy the whole line, and nothing else."),
+    Problem("offline.forged", 402, "This token was changed on its way. Carry it again from where it was made."),
+    Problem("offline.wrongKey", 402, "This token was signed by a key that may not sign it. Ask where it came from."),
+    Problem("offline.wrongKind", 402, "This token is of another kind. Apply it where it belongs."),
 )
 
 PROBLEMS: Final[dict[str, Problem]] = {problem.code: problem for problem in _TABLE}

@@ -54,7 +54,7 @@ class Trust:
 
         Raises:
             EnvelopeError: with reason `malformed`, `algorithm`, `type`, `unknown-key`, `signature`, `tenant`, `product`,
-                `seat`, `nonce`, `issuer`, `validity`, `entitlement`, `feature`, `end` or `device`.
+                `seat`, `nonce`, `issuer`, `validity`, `entitlement`, `feature`, `end`, `epoch` or `device`.
         """
         keys = {certificate.kid: envelopes.read_public_key(certificate.key)}
         claims = _decode(open_lease(token, keys=keys), _read_lease)
@@ -97,6 +97,17 @@ def _within_grant(claims: LeaseClaims, certificate: CertificateClaims) -> None:
     _require("entitlement", claims.ent in covers.entitlements)
     _require("feature", all(amount <= covers.features.get(key, 0) for key, amount in claims.feat.items()))
     _require("end", claims.exp <= covers.end)
+    _require("epoch", certificate.epo is None or certificate.epo <= claims.epo)
+    if covers.each is None:
+        return
+    _require("entitlement", claims.ent in covers.each)
+    mine = covers.each[claims.ent]
+    _require("feature", all(_is_within(amount, mine.features.get(key, 0)) for key, amount in claims.feat.items()))
+    _require("end", claims.exp <= mine.end)
+
+
+def _is_within(amount: int, most: int | None) -> bool:
+    return most is None or amount <= most
 
 
 def _require(reason: str, holds: bool) -> None:

@@ -1,0 +1,767 @@
+"""The vendor's side of lending: he licenses local servers, lends them shares, takes shares back, and hears what became of them.
+
+Everything that goes to a server or comes from one is a document (`tokens.py`), whether it is carried or sent. Each method is
+the work of one transaction. What keeps seats from being given away twice is the pool machine alone (`domain/lending.py`): a
+share is a holding, and comes back when its server has given it up, or when its grant and the skew allowed to its clock end.
+
+    license   →  the server's own license: a seat of an entitlement that the vendor holds, product "Local License Server"
+    lend      →  a new share, or a document of a running one: more, fewer or other rights, a later end
+    take_back →  by the server's word (a removal), or without it when its grant has run out
+    report    →  use by the hour, what has been applied, and whether facts go on where the last report ended
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from msgspec import json
+from msgspec.structs import replace as struct_replace
+
+from seatkeeper.protocol import ids
+from seatkeeper.protocol.documents import Covered, Covers
+from seatkeeper.protocol.ids import b64url
+from seatkeeper_server import tokens
+from seatkeeper_server.domain.admission import COUNTABLE
+from seatkeeper_server.domain.catalogue import DEFAULT_VENDOR, Sale, Terms
+from seatkeeper_server.domain.facts import Denied, Fact, Note
+from seatkeeper_server.domain.lending import Lend, relend
+from seatkeeper_server.domain.requests import Activate, Refresh, Return
+from seatkeeper_server.domain.shares import Grant, in_force
+from seatkeeper_server.domain.sites import DEFAULT_PATIENCE, DEFAULT_SKEW, LOCAL_SERVER, SiteState
+from seatkeeper_server.domain.state import Rejected
+from seatkeeper_server.domain.terms import SEAT, Kind, Mode, Right, Switch
+from seatkeeper_server.service import recording, selling
+from seatkeeper_server.service.calls import Who
+from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound
+from seatkeeper_server.service.delegation import Applied, Books, Export, Keyholder, Share, Site, TokenRefused, readable
+from seatkeeper_server.service.ports import PoolKey
+from seatkeeper_server.service.workspace import Workspace, settled
+from seatkeeper_server.tokens import (
+    GrantGiven,
+    LicenseEnded,
+    LicenseGiven,
+    LicenseRequest,
+    Reported,
+    ShareRemoved,
+    Snapshot,
+    SnapshotRight,
+    UseReported,
+)
+
+LICENSE_PRODUCT: Final = "Local License Server"
+LICENSE_LEASE: Final = timedelta(days=365)  # after which a server's license has to be renewed
+LICENSES: Final = 1_000  # servers that one vendor may license, until he changes that
+WITHOUT_END: Final = timedelta(days=365)  # for how long a share is lent of what never ends, unless it is said
+
+Random = Callable[[int], bytes]
+
+
+def site_code(books: Books, keys: Keyholder, vendor: str | None, *, now: datetime, random: Random) -> tuple[str, str]:
+    """Give a vendor's id, and the activation code by which his local servers are licensed; both are made if need be.
+
+    Raises:
+        CannotDo: there are several vendors, and none was named.
+    """
+    tenants = {tenant.name: tenant.tenant_id for tenant in books.tenants()}
+    if vendor is None and len(tenants) > 1:
+        raise CannotDo(f"there are {len(tenants)} vendors: name one with --tenant: {', '.join(sorted(tenants))}")
+    name = vendor or next(iter(tenants), DEFAULT_VENDOR)
+    if name in tenants and (found := _licenses(books, tenants[name])):
+        _, codes = selling.read_codes(books, keys, found[0].entitlement_id, now)
+        return tenants[name], codes[0]
+    terms = Terms(seats=LICENSES, mode=Mode.NODE_LOCK, lease=LICENSE_LEASE, days=None)
+    sale = Sale(customer=name, product=LICENSE_PRODUCT, terms=terms, tenant=name)
+    sold = selling.sell(books, keys, sale, now=now, starts_at=now, random=random)
+    return sold.tenant_id, sold.code
+
+
+def _licenses(books: Books, tenant_id: str) -> list[Bought]:
+    return [bought for bought in books.bought(tenant_id) if bought.product == LICENSE_PRODUCT]
+
+
+class Lending:
+    """What one vendor lends, within one transaction."""
+
+    def __init__(self, books: Books, keys: Keyholder, *, tenant_id: str, now: datetime, random: Random) -> None:
+        self._books = books
+        self._keys = keys
+        self._tenant_id = tenant_id
+        self._now = now
+        self._random = random
+
+    # --- servers and their licenses --------------------------------------------------------------------------------
+
+    def site_code(self) -> str:
+        """Give the activation code by which local servers are licensed."""
+        name = next((tenant.name for tenant in self._books.tenants() if tenant.tenant_id == self._tenant_id), None)
+        return site_code(self._books, self._keys, name, now=self._now, random=self._random)[1]
+
+    def license_entitlement(self) -> Bought:
+        """Give the entitlement whose seats are the licenses of local servers.
+
+        Raises:
+            NotFound: no server was ever licensed.
+        """
+        found = _licenses(self._books, self._tenant_id)
+        if not found:
+            raise NotFound(
+                "entitlement", LICENSE_PRODUCT, [], "no local server can be licensed yet: see `seatkeeper site code`"
+            )
+        return found[0]
+
+    def sites(self) -> list[Site]:
+        """Give the vendor's local servers, oldest first."""
+        return self._books.sites.sites(self._tenant_id)
+
+    def site(self, called: str) -> Site:
+        """Give a server by its id or its name.
+
+        Raises:
+            NotFound: there is none, or none that is licensed, of that name.
+            CannotDo: there are several of that name.
+        """
+        everyone = self.sites()
+        found = [site for site in everyone if site.site_id == called]
+        found = found or [site for site in everyone if site.name == called and site.is_licensed]
+        if not found:
+            names = [name for site in everyone for name in (site.site_id, site.name)]
+            raise NotFound("local server", called, names, "none is licensed yet: see `seatkeeper site code`")
+        if len(found) > 1:
+            raise CannotDo(
+                f"{len(found)} local servers are called {called}: name one by its id: {', '.join(s.site_id for s in found)}"
+            )
+        return found[0]
+
+    def license(self, token: str) -> str:
+        """License the server that asks for it, and give the answer it waits for.
+
+        Raises:
+            TokenRefused: nobody here has that code, or the token was used before.
+            CannotDo: there is no license left.
+        """
+        bought, asked = self._opened_request(token)
+        self._apply_once(asked.jti)
+        known = next((site for site in self.sites() if site.signing_key == asked.signing_key), None)
+        seat = known.site_id if known else ids.make_id(ids.SITE, self._random(ids.RANDOM_BYTES))
+        activation_id = self._take_license(bought, seat, asked.name)
+        site = Site(
+            tenant_id=self._tenant_id,
+            site_id=seat,
+            name=asked.name,
+            entitlement_id=bought.entitlement_id,
+            activation_id=activation_id,
+            database_id=asked.iss,
+            signing_key=asked.signing_key,
+            sealing_key=asked.sealing_key,
+            sent=known.sent if known else 0,
+            heard=known.heard if known else 0,
+            activated_at=known.activated_at if known else self._now,
+        )
+        self._note(self._tenant_id, "siteLicensed", {"site": site.site_id, "name": site.name})
+        return self._licensed(site, asked.challenge)
+
+    def renew_license(self, site_id: str) -> str:
+        """Renew a server's license, and give the document that says so; it clears the server of suspicion.
+
+        Raises:
+            NotFound: there is no such server.
+            CannotDo: its license was given back.
+        """
+        site = self._licensed_site(site_id)
+        self._keep_license(site)
+        return self._licensed(replace(site, state=SiteState.OK, state_since=None), "")
+
+    def end_license(self, token: str) -> None:
+        """Take a server's license back, by its word.
+
+        Raises:
+            TokenRefused: it is not that server's word, or was applied before.
+            CannotDo: the server still has shares.
+        """
+        said = self._opened(token)
+        if not isinstance(said, LicenseEnded):
+            raise TokenRefused("offline.wrongKind", f"this token is a {_kind(said)}: see `seatkeeper token apply`")
+        self._end_license(self._heard(said))
+
+    def forget(self, site_id: str) -> None:
+        """Take a server's license back without its word: it is lost.
+
+        Raises:
+            NotFound: there is no such server.
+            CannotDo: it still has shares.
+        """
+        self._end_license(self._licensed_site(site_id))
+
+    def _opened_request(self, token: str) -> tuple[Bought, LicenseRequest]:
+        wanted = readable(lambda: tokens.receiver_of(token))
+        for bought in _licenses(self._books, self._tenant_id):
+            for code in self._books.codes(self._tenant_id, bought.entitlement_id):
+                text = self._keys.open_code(self._tenant_id, code)
+                if tokens.code_kid(text) == wanted:
+                    asked = readable(lambda text=text: tokens.open_by_code(token, text))  # type: ignore[misc]
+                    return bought, asked
+        raise TokenRefused(
+            "offline.wrongServer",
+            "this token was made with an activation code that nobody has here: see `seatkeeper site code`",
+        )
+
+    def _take_license(self, bought: Bought, seat_id: str, name: str) -> str:
+        work, key, who = Workspace(self._books.tx, self._now), bought.key, Who(seat_id=seat_id, seat_name=name)
+        work.load_pools([key])
+        work.load_seats([(*key, seat_id)])
+        known = work.holders.get((*key, seat_id))
+        own = work.holding_of(known) if known else None
+        holder = known.number if known else work.pool(key).holders + 1
+        ask = Activate(
+            activation_id=own.holding.activation_id if own else ids.make_id(ids.ACTIVATION, self._random(ids.RANDOM_BYTES)),
+            holder=holder,
+            next_nonce=b64url(self._random(16)),
+            proof=own.holding.generation if own else None,
+        )
+        decision = work.decide(key, ask, own, who)
+        if isinstance(decision, Denied | Rejected):
+            limit = bought.pool.seats.right.bought
+            raise CannotDo(
+                f"no license for a local server is left: {limit} are in use; see `seatkeeper change {key[1]} --seats N`"
+            )
+        work.know(key, decision.holder, who)
+        work.save()
+        return ask.activation_id
+
+    def _keep_license(self, site: Site) -> None:
+        work, key = Workspace(self._books.tx, self._now), (self._tenant_id, site.entitlement_id)
+        work.load_pools([key])
+        work.load_held([(self._tenant_id, site.activation_id)])
+        own = work.held[self._tenant_id, site.activation_id]
+        ask = Refresh(
+            activation_id=site.activation_id,
+            generation=own.holding.generation,
+            next_nonce=b64url(self._random(16)),
+            nonce=own.holding.nonces.current,
+        )
+        decision = work.decide(key, ask, own, own.who)
+        if isinstance(decision, Denied | Rejected):
+            raise CannotDo(f"the license of {site.name} can't be renewed: {decision.problem}")
+        work.save()
+
+    def _end_license(self, site: Site) -> None:
+        if out := [share for share in self._running() if share.site_id == site.site_id and self._counts(share)]:
+            raise CannotDo(
+                f"{site.name} still has {len(out)} of your entitlements: take them back first (`seatkeeper site list`)"
+            )
+        work, key = Workspace(self._books.tx, self._now), (self._tenant_id, site.entitlement_id)
+        work.load_pools([key])
+        work.load_held([(self._tenant_id, site.activation_id)])
+        own = work.held[self._tenant_id, site.activation_id]
+        work.decide(key, Return(activation_id=site.activation_id, generation=own.holding.generation, proven=True), own, own.who)
+        work.save()
+        self._books.sites.save_site(replace(site, deactivated_at=self._now))
+        self._note(self._tenant_id, "siteEnded", {"site": site.site_id, "name": site.name})
+
+    def _licensed_site(self, site_id: str) -> Site:
+        site = self.site(site_id)
+        if not site.is_licensed:
+            raise CannotDo(
+                f"the license of {site.name} was given back: it has to ask for a new one (`seatkeeper token request`)"
+            )
+        return site
+
+    def _licensed(self, site: Site, challenge: str) -> str:
+        """Give the document by which a server is licensed."""
+        site = replace(site, sent=site.sent + 1)
+        self._books.sites.save_site(site)
+        held = next(one.lease_ends_at for one in self.sites() if one.site_id == site.site_id)
+        lease_ends_at = held or self._now + LICENSE_LEASE
+        tenant = next(tenant for tenant in self._books.tenants() if tenant.tenant_id == self._tenant_id)
+        signer, issuer = self._keys.signing_key(self._tenant_id)
+        said = LicenseGiven(
+            **self._head(site),
+            name=site.name,
+            challenge=challenge,
+            root=self._keys.public_key(self._tenant_id),
+            vendor=tenant.name,
+            contact=tenant.contact,
+            sealing_key=tokens.public_text(self._keys.sealing_key(self._tenant_id, self._now)),
+            issuer=issuer,
+            lease_ends_at=lease_ends_at.timestamp(),
+            patience=DEFAULT_PATIENCE.total_seconds(),
+            certificate=self._certificate(site, lease_ends_at),
+        )
+        return tokens.sealed(said, signer=signer, receiver=site.sealing_key)
+
+    # --- shares ----------------------------------------------------------------------------------------------------
+
+    def exports(self, entitlement_id: str) -> list[Export]:
+        """Give what of an entitlement is lent, to whom, and until when."""
+        sites = {site.site_id: site for site in self.sites()}
+        mine = [share for share in self._running() if share.entitlement_id == entitlement_id]
+        return [self._export(share, sites[share.site_id]) for share in mine]
+
+    def _export(self, share: Share, site: Site) -> Export:
+        grants = self._books.sites.grants(self._tenant_id, share.share_id)
+        held = [place for place in self._books.sites.layers(self._tenant_id, share.share_id) if place.occupies]
+        newest = grants[-1]
+        return Export(
+            share_id=share.share_id,
+            site=site,
+            seats=newest.rights.get(SEAT, 0),
+            features={key: amount for key, amount in newest.rights.items() if key != SEAT},
+            until=newest.until,
+            is_whole=share.is_whole,
+            exported_at=share.lent_at,
+            last_token_at=share.token_at,
+            out_of_sync=share.snapshot != _hash(self._snapshot(share.key, newest.rights, whole=share.is_whole)),
+            counts_until=max((place.free_at for place in held if place.free_at), default=self._now),
+        )
+
+    def lend(
+        self,
+        entitlement_id: str,
+        site_id: str,
+        *,
+        seats: int | None = None,
+        features: Mapping[str, int] | None = None,
+        until: datetime | None = None,
+        skew: timedelta | None = None,
+    ) -> str:
+        """Lend a part of an entitlement to a server, or all of it (`seats` None), and give the document that says so.
+
+        What the server has of it already is changed: more seats count at once, fewer when the documents before have ended or
+        the server says that it has applied this one.
+
+        Raises:
+            NotFound: there is no such entitlement or server.
+            CannotDo: there is not so much left of it, or the end can't be.
+        """
+        site = self._licensed_site(site_id)
+        bought = self._bought(entitlement_id)
+        running = [share for share in self._running() if share.entitlement_id == entitlement_id]
+        mine = next((share for share in running if share.site_id == site.site_id), None)
+        whole = seats is None
+        self._refuse_mixture(bought, running, mine, whole=whole)
+        rights = _all_of(bought) if seats is None else {SEAT: seats, **(features or {})}
+        ends_at = self._end(bought, until)
+        share = mine or self._new_share(bought, site, whole=whole, skew=DEFAULT_SKEW if skew is None else skew)
+        if skew is not None:
+            share = replace(share, skew=skew)
+        return self._granted(replace(share, is_whole=whole), site, rights, ends_at)
+
+    def fresh_token(self, entitlement_id: str, site_id: str | None = None) -> str:
+        """Give a fresh document of what a server was lent, with the entitlement as it is now.
+
+        Raises:
+            NotFound: there is no such entitlement, or it is not lent.
+            CannotDo: it is lent to several servers, and none was named.
+        """
+        share, site = self._the_share(entitlement_id, site_id)
+        bought, newest = self._bought(entitlement_id), self._books.sites.grants(self._tenant_id, share.share_id)[-1]
+        rights = _all_of(bought) if share.is_whole else newest.rights
+        last = bought.pool.terms.last_moment
+        until = newest.until if last is None else last if share.is_whole else min(newest.until, last)
+        return self._granted(share, site, rights, until)
+
+    def take_back(self, entitlement_id: str, token: str | None, site_id: str | None = None) -> None:
+        """Take a share back: by its server's word, or without it when its grant has run out.
+
+        Raises:
+            NotFound: there is no such entitlement, or it is not lent.
+            TokenRefused: the token is not that server's word about this entitlement, or was applied before.
+            CannotDo: it is still lent.
+        """
+        if token is None:
+            self._take_back_unheard(*self._the_share(entitlement_id, site_id))
+            return
+        said = self._opened(token)
+        if not isinstance(said, ShareRemoved):
+            raise TokenRefused("offline.wrongKind", f"this token is a {_kind(said)}: see `seatkeeper token apply`")
+        share = self._share_of(said)
+        if share.entitlement_id != entitlement_id:
+            raise TokenRefused("offline.wrongServer", "this token gives back another entitlement than the one that was named")
+        self._take_back_heard(share, said)
+
+    def _take_back_unheard(self, share: Share, site: Site) -> None:
+        if still := self._counts(share):
+            raise CannotDo(
+                f"{site.name} may go on with what it was lent until its grant has ended, and its clock may be off: it counts"
+                f" until {_moment(still)}; bring the removal token from there, or wait"
+            )
+        self._ended(share, (), {})
+
+    def _take_back_heard(self, share: Share, said: ShareRemoved) -> None:
+        self._heard(said)
+        self._take_use(share, said.use)
+        out = tuple(
+            Grant(said.use.number + n, still.rights, datetime.fromtimestamp(still.until, tz=UTC))
+            for n, still in enumerate(said.out)
+        )
+        self._ended(share, out, said.use.used_up)
+
+    def _ended(self, share: Share, out: Sequence[Grant], used_up: Mapping[str, int]) -> None:
+        """End a share; what programs of its server still believe in counts until they don't."""
+        self._relend(replace(share, skew=timedelta(0)), out, "returned", used_up)
+        self._books.sites.save_grants(self._tenant_id, share.share_id, out, self._now)
+        self._books.sites.save_share(replace(share, ended_at=self._now))
+        if share.is_whole:
+            self._books.sites.set_switch(share.key, Switch.ON)
+
+    def _refuse_mixture(self, bought: Bought, running: Sequence[Share], mine: Share | None, *, whole: bool) -> None:
+        if other := next((share for share in running if share.is_whole and share is not mine), None):
+            name = next(site.name for site in self.sites() if site.site_id == other.site_id)
+            raise CannotDo(f"{bought.customer}'s {bought.product} is lent to {name} altogether: take it back first")
+        if whole and (others := [share for share in running if share is not mine]):
+            raise CannotDo(
+                f"parts of {bought.customer}'s {bought.product} are lent to {len(others)} other servers: say how many --seats"
+            )
+
+    def _end(self, bought: Bought, until: datetime | None) -> datetime:
+        last = bought.pool.terms.last_moment
+        ends_at = until or last or self._now + WITHOUT_END
+        if ends_at <= self._now:
+            raise CannotDo(f"until: {_moment(ends_at)} is over; say a later end")
+        if last is not None and ends_at > last:
+            raise CannotDo(
+                f"until: {bought.customer}'s {bought.product} itself ends at {_moment(last)}; nothing is lent beyond that"
+            )
+        return ends_at
+
+    def _new_share(self, bought: Bought, site: Site, *, whole: bool, skew: timedelta) -> Share:
+        return Share(
+            tenant_id=self._tenant_id,
+            share_id=ids.make_id(ids.SHARE, self._random(ids.RANDOM_BYTES)),
+            entitlement_id=bought.entitlement_id,
+            site_id=site.site_id,
+            holder=0,
+            is_whole=whole,
+            skew=skew,
+            snapshot="",
+            lent_at=self._now,
+            token_at=self._now,
+        )
+
+    def _granted(self, share: Share, site: Site, rights: Mapping[str, int], until: datetime) -> str:
+        """Add a document to a share, and give it."""
+        grants = self._books.sites.grants(self._tenant_id, share.share_id) if share.holder else []
+        number = grants[-1].number + 1 if grants else 1
+        grants = [*in_force(grants, share.skew, self._now), Grant(number, dict(rights), until)]
+        share = self._relend(share, grants, "lent", {}, site)
+        if share.is_whole:
+            self._books.sites.set_switch(share.key, Switch.EXPORTED)
+        snapshot = self._snapshot(share.key, rights, whole=share.is_whole)
+        site = replace(site, sent=site.sent + 1)
+        self._books.sites.save_site(site)
+        self._books.sites.save_share(replace(share, token_at=self._now, snapshot=_hash(snapshot)))
+        self._books.sites.save_grants(self._tenant_id, share.share_id, grants, self._now)
+        signer, issuer = self._keys.signing_key(self._tenant_id)
+        said = GrantGiven(
+            **self._head(site),
+            sid=share.share_id,
+            number=number,
+            began=(share.lent_at - _EPOCH) // timedelta(microseconds=1),
+            until=until.timestamp(),
+            snapshot=struct_replace(snapshot, codes=self._codes(share.key)),
+            issuer=issuer,
+            certificate=self._certificate(site, until),
+            patience=DEFAULT_PATIENCE.total_seconds(),
+        )
+        return tokens.sealed(said, signer=signer, receiver=site.sealing_key)
+
+    def _relend(
+        self, share: Share, grants: Sequence[Grant], cause: str, used_up: Mapping[str, int], site: Site | None = None
+    ) -> Share:
+        """Have the pool machine decide what of a share counts from now on."""
+        key = share.key
+        settled(self._books.tx, key, self._now)
+        work = Workspace(self._books.tx, self._now)
+        work.load_pools([key])
+        places = {place.key: place for place in self._books.sites.layers(self._tenant_id, share.share_id)}
+        holder = share.holder or work.pool(key).holders + 1
+        ask = Lend(share_id=share.share_id, holder=holder, grants=tuple(grants), skew=share.skew, cause=cause, used_up=used_up)
+        pool = work.pool(key).seeing(places)
+        decision = relend(pool, ask, self._now)
+        if isinstance(decision, Denied):
+            raise CannotDo(_too_few(decision))
+        if isinstance(decision, Rejected):
+            raise CannotDo(f"this entitlement has no such feature: {decision.problem.partition(': ')[2]}")
+        who = Who(seat_id=share.share_id, seat_name=site.name + LOCAL_SERVER if site else None)
+        work.apply(key, pool, decision, who)
+        if site is not None:
+            work.know(key, holder, who)
+        work.save()
+        return replace(share, holder=holder)
+
+    def _counts(self, share: Share) -> datetime | None:
+        """Tell until when a share counts; None if it doesn't any more."""
+        places = self._books.sites.layers(self._tenant_id, share.share_id)
+        return max((p.free_at for p in places if p.occupies and p.free_at and p.free_at > self._now), default=None)
+
+    def _certificate(self, site: Site, until: datetime) -> str:
+        """Have the root certify a server's key, for everything that it may still have been lent."""
+        each: dict[str, Covered] = {}
+        for share in self._running():
+            if share.site_id != site.site_id:
+                continue
+            grants = in_force(self._books.sites.grants(self._tenant_id, share.share_id), share.skew, self._now)
+            if grants:
+                each[share.entitlement_id] = self._covered(share.key, grants)
+        ends_at = max([until, *(datetime.fromtimestamp(one.end, tz=UTC) for one in each.values())])
+        most: dict[str, int] = {}
+        for one in each.values():
+            for key, amount in one.features.items():
+                most[key] = max(most.get(key, 0), COUNTABLE if amount is None else amount)
+        covers = Covers(entitlements=sorted(each), features=most, end=ends_at.timestamp(), each=each)
+        return self._keys.certify(self._tenant_id, site=site, covers=covers, until=ends_at, epoch=site.sent, now=self._now)
+
+    def _covered(self, key: PoolKey, grants: Sequence[Grant]) -> Covered:
+        tallies = self._bought(key[1]).pool.tallies
+        most: dict[str, int | None] = {}
+        for name, tally in tallies.items():
+            lent = max((grant.rights[name] for grant in grants if name in grant.rights), default=0)
+            if name == SEAT:
+                continue
+            if tally.right.kind is Kind.BOOL:
+                most[name] = 1
+            elif lent:
+                most[name] = _cap(struct_replace(tally.right, bought=lent))
+        return Covered(features=most, end=max(grant.until for grant in grants).timestamp())
+
+    def _snapshot(self, key: PoolKey, rights: Mapping[str, int], *, whole: bool) -> Snapshot:
+        """Give an entitlement as a server is told it: so much of each right. What is granted above goes with all of it only."""
+        tallies = self._bought(key[1]).pool.tallies
+        told = [
+            _told(tally.right, rights.get(name), whole=whole)
+            for name, tally in sorted(tallies.items())
+            if name in rights or tally.right.kind is Kind.BOOL
+        ]
+        return struct_replace(self._books.sites.snapshot(key), rights=told)
+
+    def _codes(self, key: PoolKey) -> list[str]:
+        return [self._keys.open_code(self._tenant_id, code) for code in self._books.codes(*key)]
+
+    # --- what servers say ------------------------------------------------------------------------------------------
+
+    def apply(self, token: str) -> Applied:
+        """Apply whatever document a server has sent.
+
+        Raises:
+            TokenRefused: it can't be applied here.
+            CannotDo: what it asks for can't be done.
+        """
+        said = self.read(token)
+        match said:
+            case LicenseRequest():
+                return Applied("license-request", f"{said.name} is licensed", self.license(token))
+            case Reported():
+                return self.report(token)
+            case ShareRemoved():
+                share = self._share_of(said)
+                self._take_back_heard(share, said)
+                still = f"; its programs still hold {_sum(said)}" if said.out else ""
+                return Applied("removal", f"{self._named(share)} was given back by {self.site(share.site_id).name}{still}")
+            case LicenseEnded():
+                self._end_license(self._heard(said))
+                return Applied("license-end", f"{said.name} has given its license back")
+
+    def read(self, token: str) -> tokens.FromSite:
+        """Give what a document says that a server has sent, without applying it.
+
+        Raises:
+            TokenRefused: it can't be read here.
+        """
+        own = tokens.sealing_kid(tokens.public_text(self._keys.sealing_key(self._tenant_id, self._now)))
+        is_ours = readable(lambda: tokens.receiver_of(token)) == own
+        return self._opened(token) if is_ours else self._opened_request(token)[1]
+
+    def report(self, token: str) -> Applied:
+        """Take in a server's report: its use by the hour, and which documents it has applied.
+
+        Raises:
+            TokenRefused: it is no report of a server of this vendor's, or was applied before.
+        """
+        said = self._opened(token)
+        if not isinstance(said, Reported):
+            raise TokenRefused("offline.wrongKind", f"this token is a {_kind(said)}, not a report")
+        site = replace(self._heard(said), last_report_at=self._now)
+        wrong: list[str] = []
+        for use in said.uses:
+            share = next((one for one in self._running() if one.share_id == use.sid and one.site_id == site.site_id), None)
+            if share is None:
+                continue
+            if fault := self._take_use(share, use):
+                wrong.append(fault)
+        if said.state != SiteState.OK.value and site.state is SiteState.OK:
+            site = replace(site, state=SiteState(said.state), state_since=self._now)
+        if wrong and site.state is SiteState.OK:
+            site = replace(site, state=SiteState.CLONED if "twice" in wrong[0] else SiteState.RESTORED, state_since=self._now)
+        self._books.sites.save_site(site)
+        trouble = (
+            f"; {'; '.join(wrong)}: it is {site.state.value}"
+            if wrong
+            else ""
+            if site.state is SiteState.OK
+            else f"; it is {site.state.value}"
+        )
+        return Applied("usage-report", f"{site.name} reports the use of {_count(len(said.uses), 'entitlement')}{trouble}")
+
+    def _take_use(self, share: Share, use: UseReported) -> str | None:
+        """Take in what became of a share; what doesn't fit to what was reported before, if anything."""
+        share = next(one for one in self._running() if one.share_id == share.share_id)
+        if use.settled:
+            self._confirm(share, use.number)
+        if use.upto == share.facts and use.head == share.head:
+            return None
+        if use.after == share.facts and (not share.head or use.after_head == share.head):
+            self._books.sites.save_use(self._tenant_id, share.share_id, use.hours)
+            self._books.sites.save_share(replace(share, facts=use.upto, head=use.head))
+            return None
+        what = self._named(share)
+        if use.after > share.facts:
+            fault = f"{what}: facts {share.facts + 1} to {use.after} were never reported"
+            self._books.sites.save_use(self._tenant_id, share.share_id, use.hours)
+            self._books.sites.save_share(replace(share, facts=use.upto, head=use.head))
+        elif use.upto < share.facts or use.after_head != share.head:
+            fault = f"{what}: facts up to {share.facts} were reported before, and these end at {use.upto}"
+            if use.upto >= share.facts:
+                fault = f"{what}: facts from {use.after + 1} on happened twice, differently"
+        else:
+            fault = f"{what}: facts {use.after + 1} to {share.facts} were reported before"
+        self._note(share.entitlement_id, "reportGap", {"site": share.site_id, "what": fault})
+        return fault if use.after <= share.facts else None
+
+    def _confirm(self, share: Share, number: int) -> None:
+        """Let go of the documents before one that a server has applied and keeps to."""
+        grants = self._books.sites.grants(self._tenant_id, share.share_id)
+        kept = [grant for grant in grants if grant.number >= number]
+        if kept and len(kept) < len(grants):
+            self._relend(share, kept, "confirmed", {})
+            self._books.sites.save_grants(self._tenant_id, share.share_id, kept, self._now)
+
+    def _opened(self, token: str) -> tokens.FromSite:
+        own = self._keys.sealing_key(self._tenant_id, self._now)
+        if readable(lambda: tokens.receiver_of(token)) != tokens.sealing_kid(tokens.public_text(own)):
+            raise TokenRefused("offline.wrongServer", "this token was made for another server: carry it to the one it is for")
+        keys = {site.site_id: site.signing_key for site in self.sites()}
+        said = readable(lambda: tokens.open_from_site(token, own=own, key_of=keys.get))
+        if said.tid != self._tenant_id:
+            raise TokenRefused("offline.wrongServer", "this token was made for another vendor")
+        return said
+
+    def _heard(self, said: tokens.Said) -> Site:
+        """Remember that a server has said something: once, and after all that it said before."""
+        site = next(site for site in self.sites() if site.site_id == said.site)
+        if self._books.sites.has_applied(self._tenant_id, said.jti):
+            raise TokenRefused("offline.replayed", "this token was applied before; nothing was changed")
+        if said.seq <= site.heard:
+            state = SiteState.CLONED if said.seq == site.heard else SiteState.RESTORED
+            if said.seq < site.heard and not isinstance(said, Reported):
+                raise TokenRefused("offline.tooOld", f"{site.name} has said later things since: make a new token there")
+            site = replace(site, state=state, state_since=self._now)
+        self._apply_once(said.jti)
+        site = replace(site, heard=max(site.heard, said.seq), heard_id=said.jti)
+        self._books.sites.save_site(site)
+        return site
+
+    def _apply_once(self, token_id: str) -> None:
+        if self._books.sites.has_applied(self._tenant_id, token_id):
+            raise TokenRefused("offline.replayed", "this token was applied before; nothing was changed")
+        self._books.sites.note_applied(self._tenant_id, token_id, self._now)
+
+    # --- finding ---------------------------------------------------------------------------------------------------
+
+    def _bought(self, entitlement_id: str) -> Bought:
+        found = self._books.bought(self._tenant_id, entitlement_id)
+        if not found:
+            known = [bought.entitlement_id for bought in self._books.bought(self._tenant_id)]
+            raise NotFound("entitlement", entitlement_id, known, "nothing has been sold yet: see `seatkeeper sell --help`")
+        return found[0]
+
+    def _running(self) -> list[Share]:
+        return [share for share in self._books.sites.shares(self._tenant_id) if share.ended_at is None]
+
+    def _the_share(self, entitlement_id: str, site_id: str | None) -> tuple[Share, Site]:
+        bought = self._bought(entitlement_id)
+        wanted = self.site(site_id).site_id if site_id else None
+        mine = [share for share in self._running() if share.entitlement_id == entitlement_id]
+        mine = [share for share in mine if wanted in (None, share.site_id)]
+        if not mine:
+            raise NotFound("share", f"{bought.customer}/{bought.product}", [], "it is lent to no local server")
+        if len(mine) > 1:
+            raise CannotDo(f"it is lent to {len(mine)} local servers: name one")
+        return mine[0], self.site(mine[0].site_id)
+
+    def _share_of(self, said: ShareRemoved) -> Share:
+        found = [share for share in self._books.sites.shares(self._tenant_id) if share.share_id == said.sid]
+        if not found or found[0].site_id != said.site:
+            raise TokenRefused("offline.wrongServer", "this token speaks of nothing that was lent to its server")
+        if found[0].ended_at is not None:
+            raise TokenRefused("offline.tooOld", "this share was taken back before; nothing was changed")
+        return found[0]
+
+    def _named(self, share: Share) -> str:
+        bought = self._bought(share.entitlement_id)
+        return f"{bought.customer}'s {bought.product}"
+
+    def _head(self, site: Site) -> dict[str, Any]:  # what every document says, by name
+        jti = b64url(self._random(16))
+        return {"tid": self._tenant_id, "site": site.site_id, "jti": jti, "iat": self._now.timestamp(), "seq": site.sent}
+
+    def _note(self, chain_id: str, what: str, data: Mapping[str, object]) -> None:
+        note: Fact = Note(at=self._now, what=what, data=data)
+        recording.append(self._books.tx, self._tenant_id, chain_id, [note], self._now)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _kind(said: tokens.Said) -> str:
+    return str(type(said).__struct_config__.tag)
+
+
+def _all_of(bought: Bought) -> dict[str, int]:
+    """Give as much of each right as was bought."""
+    tallies = bought.pool.tallies
+    return {key: tally.right.bought for key, tally in tallies.items() if tally.right.counted and tally.right.bought is not None}
+
+
+def _told(right: Right, amount: int | None, *, whole: bool) -> SnapshotRight:
+    lent = right.bought if right.kind is Kind.BOOL else amount
+    overdraft = right.overdraft if whole else None
+    return SnapshotRight(
+        key=right.key,
+        kind=right.kind.value,
+        amount=lent,
+        overdraft=overdraft.kind if overdraft else "none",
+        overdraft_value=overdraft.value if overdraft else 0,
+    )
+
+
+def _cap(right: Right) -> int | None:
+    return right.cap
+
+
+def _too_few(denied: Denied) -> str:
+    what = f"of {denied.key}" if denied.key else "seats"
+    free = max(0, (denied.limit or 0) - denied.used)
+    return (
+        f"{free} {what} of {denied.limit} are free, and {denied.wanted} more would be lent: lend fewer, or free some"
+        " (`seatkeeper seats`); what was lent before counts until its grant has ended"
+    )
+
+
+def _sum(said: ShareRemoved) -> str:
+    seats = sum(still.rights.get(SEAT, 0) for still in said.out)
+    until = max(still.until for still in said.out)
+    return f"{_count(seats, 'seat')} until {_moment(datetime.fromtimestamp(until, tz=UTC))} at the latest"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _hash(snapshot: Snapshot) -> str:
+    return sha256(json.encode(snapshot)).hexdigest()

@@ -1,0 +1,373 @@
+"""Documents between a vendor's server and a license server at a customer's site: signed by the sender, sealed to the receiver.
+
+They travel by hand, by mail or over HTTPS, as one line of text: a JWE (RFC 7516; X25519 and AES-256-GCM) around a JWS (Ed25519)
+around claims. Each says which number it has in its direction and has an id of its own, so that a receiver applies it once and
+in order. This module seals and opens; whether a document may be applied is decided in `service/lending.py` and
+`service/grants.py`.
+
+The first one, by which a server asks for its license, has no receiver's key yet: it is sealed under the activation code, which
+both sides know and nobody between them. Inside is a challenge, and the answer has to repeat it: so the server knows that its
+vendor has answered, and from then on which root to believe.
+
+JOSE is joserfc's work here. What ships inside applications has its own few lines (`seatkeeper.protocol.envelopes`).
+"""
+
+import hmac
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from joserfc import jwe
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey, OKPKey
+from msgspec import Struct, field, json
+
+from seatkeeper.protocol import codes, envelopes
+from seatkeeper.protocol.documents import UNREADABLE
+from seatkeeper.protocol.envelopes import EnvelopeError
+from seatkeeper.protocol.ids import b64url
+from seatkeeper.protocol.trust import Trust
+
+TYPE: Final = "seatkeeper-token+jwt"
+SEALED: Final = "seatkeeper-token+jwe"
+VERSION: Final = 1
+MAX_TOKEN: Final = 60 * 1024  # characters: a body of 64 KiB takes one
+
+_ALGORITHMS: Final = ["ECDH-ES", "dir", "A256GCM"]
+_PARTS: Final = 5
+
+
+class Unreadable(Exception):
+    """This is no document that can be read here. `reason` says why: malformed, receiver, seal, signature, signer."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+# --- what they say -------------------------------------------------------------------------------------------------
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """What every document says: of whose tenant, from or for which server, its id, when, and its number in its direction."""
+
+    v: int = VERSION
+    tid: str
+    site: str = ""
+    jti: str
+    iat: float
+    seq: int = 0
+
+
+class LicenseRequest(Said, frozen=True, kw_only=True, tag_field="kind", tag="license-request"):
+    """A server asks for its license: what it is called, by which keys it is known, and what the answer has to repeat."""
+
+    name: str
+    challenge: str
+    signing_key: str
+    sealing_key: str
+    iss: str
+
+
+class LicenseGiven(Said, frozen=True, kw_only=True, tag_field="kind", tag="license"):
+    """The vendor licenses a server, or goes on doing so; `certificate` lets its key sign what is lent to it."""
+
+    name: str
+    challenge: str
+    root: str
+    vendor: str
+    contact: str | None
+    sealing_key: str
+    issuer: str
+    lease_ends_at: float
+    patience: float  # seconds for which it serves while it is suspect
+    certificate: str
+
+
+class SnapshotRight(Struct, frozen=True, kw_only=True):
+    """One thing that is lent: so much of it (None: any number), and what is granted above."""
+
+    key: str
+    kind: str
+    amount: int | None
+    overdraft: str = "none"
+    overdraft_value: int = 0
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """An entitlement as a local server has to know it. Intervals are in microseconds."""
+
+    entitlement_id: str
+    group_id: str
+    product_id: str
+    product: str
+    edition_id: str
+    edition: str
+    offering_id: str
+    offering: str
+    sku: str
+    plan_id: str
+    plan: str
+    plan_type: str
+    license_type: str
+    license_start_type: str
+    duration_type: str
+    duration_count: int | None
+    customer_id: str
+    customer: str
+    account_ref_id: str | None
+    order_ref_id: str | None
+    mode: str
+    lease: int
+    linger: int
+    margin: int
+    nonce: str
+    has_maintenance: bool
+    maintenance_ends_at: float | None
+    rights: list[SnapshotRight]
+    codes: list[str]
+
+
+class GrantGiven(Said, frozen=True, kw_only=True, tag_field="kind", tag="grant"):
+    """The vendor lends a share: document `number` of the session `sid`, which began with document `began`."""
+
+    sid: str
+    number: int
+    began: int
+    until: float
+    snapshot: Snapshot
+    issuer: str
+    certificate: str
+    patience: float
+
+
+class OutStill(Struct, frozen=True, kw_only=True):
+    """What of a share that was given up is still believed in by programs, and until when."""
+
+    rights: Mapping[str, int]
+    until: float
+
+
+class HourOfUse(Struct, frozen=True, kw_only=True):
+    """An hour of use: most and fewest seats held, refusals, and seat-seconds."""
+
+    hour: int  # seconds since 1970, of its beginning
+    high: int
+    low: int
+    denials: int
+    seat_seconds: int
+
+
+class UseReported(Struct, frozen=True, kw_only=True):
+    """What became of one share: the facts from one number to another, with the hashes they begin and end in, hour by hour.
+
+    `settled` says that nobody holds more than document `number` of the share allows.
+    """
+
+    sid: str
+    number: int
+    settled: bool
+    after: int
+    after_head: str
+    upto: int
+    head: str
+    used: int
+    hours: list[HourOfUse] = field(default_factory=list)
+    used_up: Mapping[str, int] = field(default_factory=dict)
+
+
+class Reported(Said, frozen=True, kw_only=True, tag_field="kind", tag="usage-report"):
+    """A server reports its use, and how it stands."""
+
+    state: str
+    epoch: int
+    uses: list[UseReported]
+
+
+class ShareRemoved(Said, frozen=True, kw_only=True, tag_field="kind", tag="removal"):
+    """A server gives a share back: what its programs still believe in, and its last report."""
+
+    sid: str
+    out: list[OutStill]
+    use: UseReported
+
+
+class LicenseEnded(Said, frozen=True, kw_only=True, tag_field="kind", tag="license-end"):
+    """A server gives its license back, and serves nothing any more."""
+
+    name: str
+
+
+FromSite = LicenseRequest | Reported | ShareRemoved | LicenseEnded
+FromVendor = LicenseGiven | GrantGiven
+
+_read_from_site: Final[Callable[[bytes], FromSite]] = json.Decoder(FromSite).decode
+_read_from_vendor: Final[Callable[[bytes], FromVendor]] = json.Decoder(FromVendor).decode
+_encode = json.Encoder().encode
+
+
+# --- sealing -------------------------------------------------------------------------------------------------------
+
+
+def sealed(claims: Said, *, signer: Ed25519PrivateKey, receiver: str) -> str:
+    """Give the document: signed, then sealed to the receiver's public key (32 bytes, base64url)."""
+    header = {"alg": "ECDH-ES", "enc": "A256GCM", "typ": SEALED, "kid": sealing_kid(receiver)}
+    key = OKPKey.import_key({"kty": "OKP", "crv": "X25519", "x": receiver})
+    return jwe.encrypt_compact(header, _signed(claims, signer), key, algorithms=_ALGORITHMS)
+
+
+def sealed_by_code(claims: LicenseRequest, *, signer: Ed25519PrivateKey, code: str) -> str:
+    """Give the first document, sealed under an activation code."""
+    header = {"alg": "dir", "enc": "A256GCM", "typ": SEALED, "kid": code_kid(code)}
+    return jwe.encrypt_compact(header, _signed(claims, signer), OctKey.import_key(_code_key(code)), algorithms=_ALGORITHMS)
+
+
+def _signed(claims: Said, signer: Ed25519PrivateKey) -> str:
+    return envelopes.sign(_encode(claims), typ=TYPE, kid=envelopes.key_id(signer.public_key()), key=signer)
+
+
+def receiver_of(token: str) -> str:
+    """Give the `kid` of whom a document was sealed to.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    text = token.strip()
+    if len(text) > MAX_TOKEN or text.count(".") != _PARTS - 1:
+        raise Unreadable("malformed", "this is not a Seatkeeper token: copy the whole line, and nothing else")
+    try:
+        header = json.decode(envelopes.unb64url(text.partition(".")[0]), type=_Header)
+    except (EnvelopeError, *UNREADABLE):
+        raise Unreadable("malformed", "this is not a Seatkeeper token: copy the whole line, and nothing else") from None
+    return header.kid
+
+
+class _Header(Struct):
+    kid: str
+    alg: str = ""
+    typ: str = ""
+
+
+def is_request(token: str) -> bool:
+    """Tell whether a document is a server's first one: sealed under a code, not to anybody's key."""
+    try:
+        return json.decode(envelopes.unb64url(token.strip().partition(".")[0]), type=_Header).alg == "dir"
+    except (EnvelopeError, *UNREADABLE):
+        return False
+
+
+def sealing_kid(public_key: str) -> str:
+    """Give the `kid` of a key that documents are sealed to."""
+    return b64url(sha256(public_key.encode()).digest())[:16]
+
+
+def code_kid(code: str) -> str:
+    """Give the `kid` of an activation code that a document is sealed under; it says nothing of the code."""
+    return b64url(hmac.digest(_code_key(code), b"kid", "sha256"))[:16]
+
+
+def _code_key(code: str) -> bytes:
+    return sha256(b"seatkeeper license request v1\0" + codes.canonical(code).encode()).digest()
+
+
+# --- opening -------------------------------------------------------------------------------------------------------
+
+
+def open_by_code(token: str, code: str) -> LicenseRequest:
+    """Open the first document of a server, which is signed by the key that it names.
+
+    Raises:
+        Unreadable: it was sealed under another code, or changed on its way.
+    """
+    signed = _unsealed(token, OctKey.import_key(_code_key(code)))
+    claims = _from_site(_payload(signed))
+    if not isinstance(claims, LicenseRequest):
+        raise Unreadable("malformed", f"this token is a {_kind(claims)}, not a request for a license")
+    _verify(signed, envelopes.read_public_key(claims.signing_key))
+    return claims
+
+
+def open_from_site(token: str, *, own: X25519PrivateKey, key_of: Callable[[str], str | None]) -> FromSite:
+    """Open a document from a licensed server; `key_of` gives the signing key of a server by its id.
+
+    Raises:
+        Unreadable: it is from nobody that is known, or was changed on its way.
+    """
+    signed = _unsealed(token, _own(own))
+    claims = _from_site(_payload(signed))
+    key = key_of(claims.site)
+    if key is None:
+        raise Unreadable("signer", "this token is from a license server that is not known here")
+    _verify(signed, envelopes.read_public_key(key))
+    return claims
+
+
+def open_from_vendor(token: str, *, own: X25519PrivateKey, root_of: Callable[[FromVendor], str | None]) -> FromVendor:
+    """Open a document from a vendor: signed by a key that his root has certified for himself, not for a local server.
+
+    `root_of` gives the root to believe.
+
+    Raises:
+        Unreadable: it is from somebody else, or was changed on its way.
+    """
+    signed = _unsealed(token, _own(own))
+    try:
+        claims = _read_from_vendor(_payload(signed))
+    except UNREADABLE:
+        raise Unreadable("malformed", "this token is none that a vendor makes for a license server") from None
+    root = root_of(claims)
+    if root is None:
+        raise Unreadable("signer", "this token is from a vendor that is not known here")
+    try:
+        certificate = Trust((envelopes.read_public_key(root),)).certificate(claims.issuer)
+    except EnvelopeError:
+        raise Unreadable("signer", "this token was not signed by the vendor that it names") from None
+    if certificate.covers is not None or certificate.tid != claims.tid or not certificate.nbf <= claims.iat <= certificate.exp:
+        raise Unreadable("signer", "this token was signed by a key that may not sign it")
+    _verify(signed, envelopes.read_public_key(certificate.key))
+    return claims
+
+
+def _own(key: X25519PrivateKey) -> OKPKey:
+    public = b64url(key.public_key().public_bytes_raw())
+    return OKPKey.import_key({"kty": "OKP", "crv": "X25519", "x": public, "d": b64url(key.private_bytes_raw())})
+
+
+def _unsealed(token: str, key: OctKey | OKPKey) -> str:
+    try:
+        return (jwe.decrypt_compact(token.strip(), key, algorithms=_ALGORITHMS).plaintext or b"").decode("ascii")
+    except (JoseError, ValueError, TypeError):
+        raise Unreadable("seal", "this token was changed on its way, or is not whole: carry it again") from None
+
+
+def _payload(signed: str) -> bytes:
+    try:
+        return envelopes.peek(signed, most=MAX_TOKEN)
+    except EnvelopeError:
+        raise Unreadable("malformed", "there is no signed document in this token") from None
+
+
+def _from_site(payload: bytes) -> FromSite:
+    try:
+        return _read_from_site(payload)
+    except UNREADABLE:
+        raise Unreadable("malformed", "this token is none that a license server makes") from None
+
+
+def _verify(signed: str, key: Ed25519PublicKey) -> None:
+    try:
+        envelopes.open_envelope(signed, typ=TYPE, keys={envelopes.key_id(key): key}, most=MAX_TOKEN)
+    except EnvelopeError:
+        raise Unreadable("signature", "this token was not signed by whom it says") from None
+
+
+def _kind(claims: Said) -> str:
+    return str(type(claims).__struct_config__.tag)
+
+
+def public_text(key: X25519PrivateKey | X25519PublicKey) -> str:
+    """Give the public part of a sealing key as it is written in documents: 32 bytes, base64url."""
+    public = key.public_key() if isinstance(key, X25519PrivateKey) else key
+    return b64url(public.public_bytes_raw())
