@@ -239,17 +239,17 @@ def _store(recipe: Recipe) -> Store:
 
 
 @contextmanager
-def _filling(recipe: Recipe) -> Iterator[cloud.Cloud]:
+def _filling(recipe: Recipe) -> Iterator[cloud.House]:
     with cloud.build(recipe.settings) as server:
         yield server
 
 
-def _taken(server: cloud.Cloud, sold: Sequence[Sold], count: int) -> Iterator[str]:
+def _taken(server: cloud.House, sold: Sequence[Sold], count: int) -> Iterator[str]:
     """Take so many seats, in turn of each that was sold; the access tokens."""
     return (_token(server, each) for each in _activated(server, sold, count))
 
 
-def _activated(server: cloud.Cloud, sold: Sequence[Sold], count: int) -> Iterator[Served]:
+def _activated(server: cloud.House, sold: Sequence[Sold], count: int) -> Iterator[Served]:
     hashes = [server.keyring.code_hash(each.tenant, each.code) for each in sold]
     calls = (_activation(sold[n % len(sold)], hashes[n % len(sold)], n) for n in range(count))
     while batch := list(islice(calls, AT_ONCE)):
@@ -258,7 +258,7 @@ def _activated(server: cloud.Cloud, sold: Sequence[Sold], count: int) -> Iterato
             yield outcome
 
 
-async def _asked(server: cloud.Cloud, batch: list[ActivateCall]) -> list[object]:
+async def _asked(server: cloud.House, batch: list[ActivateCall]) -> list[object]:
     return list(await asyncio.gather(*map(server.desk.ask, batch)))
 
 
@@ -273,13 +273,13 @@ def _activation(sold: Sold, code_hash: str, number: int) -> ActivateCall:
     )
 
 
-def _token(server: cloud.Cloud, served: Served) -> str:
+def _token(server: cloud.House, served: Served) -> str:
     keys = server.keyring.tenant(served.entitlement.tenant_id)
     assert keys is not None, "the tenant has just been served"
     return keys.access_token(served.holding.activation_id, served.holding.generation)
 
 
-def _program(server: cloud.Cloud, served: Served) -> str:
+def _program(server: cloud.House, served: Served) -> str:
     return f"{_token(server, served)} {served.nonce} {server.keyring.sign(served, None)}\n"
 
 

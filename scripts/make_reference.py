@@ -7,14 +7,15 @@ import os
 import re
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic.fields import FieldInfo
 
 from seatkeeper.protocol.problems import DENIAL_RULES, PROBLEMS
 from seatkeeper_server.http.metrics import Metrics, PoolUse
-from seatkeeper_server.settings import Settings
+from seatkeeper_server.settings import LocalSettings, Settings
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -66,16 +67,24 @@ def commands() -> str:
 
 def settings() -> str:
     """Give the page of the server's settings."""
-    rows = [
-        f"| `SEATKEEPER_{name.upper()}` | {_default(name, field.default)} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
+    common, local = Settings.model_fields, LocalSettings.model_fields
+    others = {name: field for name, field in local.items() if name not in common or field.default != common[name].default}
     return _page(
         "Settings of the server",
         "An option of the command line wins over the environment, which wins over the default. What a product is sold for is"
         " no setting: that lies in the database. The settings of applications are [elsewhere](application-settings.md).",
-        *_table("variable | default | what", rows),
+        *_table("variable | default | what", _variables(common)),
+        "\n## Of a local license server\n",
+        "`seatkeeper local` has the same settings. These have other defaults there, or are its own.\n",
+        *_table("variable | default | what", _variables(others)),
     )
+
+
+def _variables(fields: Mapping[str, FieldInfo]) -> list[str]:
+    return [
+        f"| `SEATKEEPER_{name.upper()}` | {_default(name, field.default)} | {field.description} |"
+        for name, field in fields.items()
+    ]
 
 
 def metrics() -> str:

@@ -27,7 +27,7 @@ from tests.cli.commands import command
 from tests.support.servers import BIN, Finished, clean_environment, seatkeeper
 
 VERBS = (
-    *("cloud", "sell", "change", "ls", "seats", "free", "vendor", "log", "why", "doctor", "verify"),
+    *("cloud", "local", "sell", "change", "ls", "seats", "free", "vendor", "log", "why", "doctor", "verify"),
     *("backup", "restore", "migrate", "schema"),
 )
 DENIED, MISTYPED, UNUSABLE = 1, 2, 3

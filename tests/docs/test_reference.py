@@ -3,10 +3,16 @@
 import re
 
 import pytest
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from scripts.make_reference import PAGES, REFERENCE
 
 from seatkeeper.protocol.problems import PROBLEMS
 from seatkeeper_server.apps.cloud import build
+from seatkeeper_server.http.site import entitlements as lent
+from seatkeeper_server.http.site import license, seats
+from seatkeeper_server.http.vendor import clients as api_clients
+from seatkeeper_server.http.vendor import entitlements, groups, realms, sites
 from seatkeeper_server.settings import Settings
 from tests.docs.pages import ROOT
 
@@ -24,6 +30,23 @@ def test_the_api_table_has_every_route(tmp_path) -> None:
         served = set(cloud.app.routes)
 
     assert table == {(method, path) for method, path in served if method != "HEAD"}
+
+
+@pytest.mark.parametrize(
+    ("part", "routers"),
+    [
+        ("## A token", [realms.router]),
+        ("## Management API", [api_clients.router, entitlements.router, groups.router, sites.router]),
+        ("## LLS API", [license.router, lent.router, seats.router]),
+    ],
+)
+def test_the_tables_of_what_is_called_seldom_have_every_route(part: str, routers: list[APIRouter]) -> None:
+    """Each method and path is in its table, and nothing else is."""
+    page = (REFERENCE / "management-api.md").read_text().partition(part)[2].partition("\n## ")[0]
+    table = re.findall(r"^\| ([A-Z]+) `(/[^`]*)` \|", page, re.MULTILINE)
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+
+    assert sorted(table) == sorted((method, route.path) for route in routes for method in route.methods or ())
 
 
 @pytest.mark.parametrize("code", PROBLEMS)

@@ -74,7 +74,8 @@ def children_of(pid: int) -> list[int]:
 class CloudServer:
     """One server on one data directory, or with it on a PostgreSQL `database`, a URL.
 
-    `wrapper` is a command that runs it, such as strace and its options; `options` are more of `seatkeeper cloud`'s.
+    `wrapper` is a command that runs it, such as strace and its options; `options` are more of `seatkeeper cloud`'s. A local
+    license server is one of another `kind`.
     """
 
     data: Path
@@ -83,6 +84,7 @@ class CloudServer:
     options: Sequence[str] = ()
     wrapper: Sequence[str | Path] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "cloud"
     url: str = ""
     start_line: str = ""
     _process: "subprocess.Popen[str] | None" = None
@@ -107,7 +109,7 @@ class CloudServer:
 
     def start(self) -> None:
         """Start it and wait until it says that it listens."""
-        command = [*self.wrapper, BIN / "seatkeeper", "cloud", *self._where, "--port", str(self.port), *self.options]
+        command = [*self.wrapper, BIN / "seatkeeper", self.kind, *self._where, "--port", str(self.port), *self.options]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 command, env=clean_environment(**self.environment), stdout=subprocess.PIPE, stderr=log, text=True

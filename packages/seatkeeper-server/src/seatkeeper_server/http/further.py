@@ -174,6 +174,7 @@ def further_application(title: str, *routers: APIRouter, **state: object) -> Fas
     )
     for each in routers:
         app.include_router(each)
+    app.state.routes = [route for each in routers for route in each.routes]
     for name, value in state.items():
         setattr(app.state, name, value)
     app.add_exception_handler(HTTPException, _no_such_route)
@@ -198,7 +199,7 @@ async def _no_such_route(request: Request, error: Exception) -> Response:
     if status != _WRONG_METHOD:
         return response_of(_answer_to(error))
     methods: set[str] = set()
-    for route in request.app.router.routes:
+    for route in in_state(request, "routes"):
         if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods or set()
     allowed = ", ".join(sorted(methods))

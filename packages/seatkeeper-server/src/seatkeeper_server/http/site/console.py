@@ -27,6 +27,8 @@ from seatkeeper_server.service.desk import Overloaded
 LONGEST: Final = 200  # characters of a password
 TURN_WITHIN: Final = 5.0  # seconds until a password may be checked; then its owner is better told to come back
 
+_WRONG: Final = "User or password is wrong, or missing."
+
 Proves = Callable[[str], bool]
 
 log = structlog.get_logger("seatkeeper.http")
@@ -42,30 +44,33 @@ class Console:
         self._turn = Lock()
 
     def admit(self, authorization: str, address: str | None) -> None:
-        """Let in who shows user and password; it may block.
+        """Let in who shows user and password; it may block. Who shows nothing is told what to show, and not counted.
 
         Raises:
             ProblemError: `credentials.unknown` or `rate.limited`.
             Overloaded: too many passwords are being checked.
         """
         user, password = _shown(authorization)
+        if not password:
+            raise ProblemError("credentials.unknown", _WRONG, challenge="Basic")
         digest = hmac.digest(self._key, password.encode(), "sha256")
         is_user = hmac.compare_digest(user.encode(), self._user.encode())
         if is_user and self._known is not None and hmac.compare_digest(digest, self._known):
             return
         if (wait := self._failures.exhausted(address)) is not None:
             raise ProblemError("rate.limited", retry_after=wait)
-        if not (is_user and self._is_right(password)):
+        is_right = self._is_right(password)  # whoever the user is: time must not tell
+        if not (is_user and is_right):
             self._failures.count(address)
             log.info("console.refused", address=address)
-            raise ProblemError("credentials.unknown", "User or password is wrong, or missing.", challenge="Basic")
+            raise ProblemError("credentials.unknown", _WRONG, challenge="Basic")
         self._known = digest
 
     def _is_right(self, password: str) -> bool:
         if not self._turn.acquire(timeout=TURN_WITHIN):
             raise Overloaded
         try:
-            return 0 < len(password) <= LONGEST and self._proves(password)
+            return len(password) <= LONGEST and self._proves(password)
         finally:
             self._turn.release()
 
