@@ -6,7 +6,6 @@ container would be: as the user of USER, on a root file system that is read-only
 """
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from tests.support.namespaces import Corner, are_allowed, own_namespace
 
 PYTHON = Path(sys.base_prefix)
 LAYERS = Path("/mnt")
+ROLES = [role for role in ("cloud", "local") if find_spec(f"seatkeeper_server.cli.{role}") is not None]
 HIDDEN = ("/work", "/srv", "/media")  # where a checkout may lie; the test has its own copy of what is copied
 BASE = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}  # where this machine fetches from
@@ -145,38 +146,33 @@ def test_the_image_is_small_and_holds_what_it_should(final: Built) -> None:
     )
 
 
-def test_it_serves_as_its_user_on_a_read_only_root(final: Built) -> None:
-    """`docker run --read-only -v data:/data IMAGE`: ready by its health check, sells and verifies, and stops when told to."""
+@pytest.mark.parametrize("role", ROLES)
+def test_it_serves_as_its_user_on_a_read_only_root(final: Built, role: str) -> None:
+    """`docker run --read-only -v data:/data IMAGE`: ready by its health check, its verbs work, and it stops when told to."""
     user = final.stage.last("USER").text
+    command = [*final.stage.last("ENTRYPOINT").listed, role]
+    verb = ["sell", "acme", "solver", "--seats", "1"] if role == final.stage.last("CMD").listed[0] else ["doctor"]
     with read_only(final):
         assert subprocess.run(final.command("touch", "/opt/x", user="0:0"), capture_output=True).returncode != 0
-        server = subprocess.Popen(
-            final.command(*final.stage.last("ENTRYPOINT").listed, *final.stage.last("CMD").listed, "--port", "0", user=user),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert server.stdout is not None
-        line = server.stdout.readline()
-        assert re.search(r"http://\S+", line), line + server.stdout.read()
-        healthy = subprocess.run(
-            final.command(*final.stage.last("HEALTHCHECK").listed, user=user), capture_output=True, text=True
-        )
-        sold = subprocess.run(
-            final.command("seatkeeper", "sell", "acme", "solver", "--seats", "1", user=user), capture_output=True, text=True
-        )
-        server.terminate()
-        code = server.wait(30)
-        server.stdout.close()
-        owner = final.corner.must(
+        with subprocess.Popen(
+            final.command(*command, "--port", "0", user=user), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as server:
+            assert server.stdout is not None
+            lines = [server.stdout.readline()]
+            while lines[-1] and "http://" not in lines[-1]:
+                lines.append(server.stdout.readline())
+            asked = [final.stage.last("HEALTHCHECK").listed, ["seatkeeper", *verb]]
+            done = [subprocess.run(final.command(*one, user=user), capture_output=True, text=True) for one in asked]
+            server.terminate()
+            lines.append(server.communicate()[0])
+        owners = final.corner.must(
             "stat", "-c", "%u:%g %a", f"{final.root}/data", f"{final.root}/data/seatkeeper.db"
         ).splitlines()
 
-    assert healthy.returncode == 0, healthy.stdout
-    assert sold.returncode == 0, sold.stderr
-    assert code == 0
-    assert [line.split()[0] for line in owner] == [user, user]
-    assert owner[0].endswith(" 700")
+    assert [one.returncode for one in done] == [0, 0], "".join(lines) + "".join(one.stdout + one.stderr for one in done)
+    assert server.returncode == 0, "".join(lines)
+    assert [owner.split()[0] for owner in owners] == [user, user]
+    assert owners[0].endswith(" 700")
 
 
 @contextmanager
@@ -189,4 +185,7 @@ def read_only(built: Built) -> Iterator[None]:
     for root in (built.root / "usr/local", built.root):
         built.corner.must("mount", "-o", "remount,bind,ro", root)
     built.corner.must("mount", "-t", "tmpfs", "-o", f"uid={uid},gid={gid},mode={mode}", "tmpfs", at)
-    yield
+    try:
+        yield
+    finally:
+        built.corner.must("umount", at)

@@ -1,22 +1,28 @@
 """`seatkeeper service`: what the unit says, where it is written, what it refuses, and a server at work inside its fence."""
 
+import json
 import os
 import re
 import shutil
 import stat
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from seatkeeper_server.apps.unit import Service
 from tests.docs.pages import ROOT
 from tests.support.namespaces import are_allowed, own_namespace
-from tests.support.servers import BIN, CloudServer, seatkeeper
+from tests.support.servers import BIN, clean_environment, seatkeeper
 
 PROGRAM = Path("/opt/seatkeeper/bin/seatkeeper")
 UNIT = "etc/systemd/system/seatkeeper-cloud.service"
 WANTED = "etc/systemd/system/multi-user.target.wants/seatkeeper-cloud.service"
+
+ROLES = [role for role in ("cloud", "local") if find_spec(f"seatkeeper_server.cli.{role}") is not None]
+SOLD = {"TENANT": "tenantId", "PRODUCT": "productId", "CODE": "activationCode", "PUBLIC_KEY": "publicKey"}
 
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 
@@ -26,7 +32,7 @@ CALLS = {
     "network": ["cloud", "--host", "0.0.0.0", "--port", "443", "--tls-cert", "/etc/ssl/s.pem", "--tls-key", "/etc/ssl/s.key"],
     "postgresql": ["cloud", "--database", "postgresql://seatkeeper@one,two/seats?sslrootcert=%2Fetc%2Fca.pem"],
     "own user": ["local", "--user", "root", "--data", "/srv/seats", "--seal-key", "/etc/seatkeeper/seal.key"],
-    "console": ["local", "--console-password", "/etc/seatkeeper/console"],
+    "console": ["local", "--console-user", "ada", "--console-password-file", "/etc/seatkeeper/console"],
 }
 
 
@@ -62,7 +68,9 @@ def test_the_fence_is_high(tmp_path: Path) -> None:
 
 def test_the_unit_names_real_settings() -> None:
     """Each variable in a unit is a setting of the server, or of a local server's console."""
-    known = (ROOT / "docs" / "reference" / "settings.md").read_text() + "`SEATKEEPER_CONSOLE_PASSWORD_FILE`"
+    known = (
+        ROOT / "docs" / "reference" / "settings.md"
+    ).read_text() + "`SEATKEEPER_CONSOLE_USER` `SEATKEEPER_CONSOLE_PASSWORD_FILE`"
     named = {name for call in CALLS.values() for name in re.findall(r"SEATKEEPER_\w+", printed(*call))}
 
     assert {name for name in named if f"`{name}`" not in known} == set()
@@ -93,7 +101,7 @@ REFUSED = {
     "half of TLS": (["--tls-cert", "/etc/ssl/s.pem"], "--tls-key"),
     "strange name": (["--data", "/var/lib/my seats"], "only letters, digits"),
     "port": (["--port", "0"], "between 1 and 65535"),
-    "console of a cloud": (["--console-password", "/etc/p"], "only a local server"),
+    "console of a cloud": (["--console-password-file", "/etc/p"], "only a local server"),
 }
 
 
@@ -214,23 +222,39 @@ def test_a_program_that_a_service_can_not_see_is_noticed() -> None:
 
 @needs_analyze
 @pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
-def test_the_server_asks_the_kernel_for_nothing_that_the_fence_refuses(tmp_path: Path) -> None:
-    """From its start over a sale and a seat to its stop: every system call is among those of the unit's filter."""
+@pytest.mark.parametrize("role", ROLES)
+def test_the_server_asks_the_kernel_for_nothing_that_the_fence_refuses(role: str, tmp_path: Path) -> None:
+    """From its start over a request to its stop: every system call is one of the unit's, and no page is written and run."""
     calls = tmp_path / "calls"
-    with CloudServer(tmp_path / "data", wrapper=["strace", "-D", "-f", "-qq", "-o", calls, "-e", "signal=none"]) as server:
-        sold = server.sell("acme", "solver", seats=1)
-        held = subprocess.run([BIN / "seat", "run", "--", "true"], env={**os.environ, **sold.environment}, timeout=60)
-        server.stop()
-    asked = set(re.findall(r"^\d+ +(\w+)\(", calls.read_text(), re.MULTILINE))
-
-    assert held.returncode == 0
+    traced = ["strace", "-D", "-f", "-qq", "-o", calls, "-e", "signal=none"]  # -D: the process is the server, not strace
+    command = [*traced, BIN / "seatkeeper", role, "--data", tmp_path / "data", "--port", "0"]
+    with subprocess.Popen(
+        command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        url = next(word for line in server.stdout for word in line.split() if word.startswith("http://"))
+        if role == "cloud":
+            sold = json.loads(
+                seatkeeper("sell", "acme", "solver", "--seats", "1", "--json", "--data", tmp_path / "data").stdout
+            )
+            told = {f"SEATKEEPER_{name}": sold[key] for name, key in SOLD.items()}
+            held = subprocess.run(
+                [BIN / "seat", "run", "--", "true"], env=clean_environment(SEATKEEPER_SERVER=url, **told), timeout=60
+            )
+            assert held.returncode == 0
+        with urlopen(f"{url}/health/ready", timeout=10) as answer:
+            assert answer.status == 200
+        server.terminate()
+        server.communicate()
+    text = calls.read_text()
+    asked = set(re.findall(r"^\d+ +(\w+)\(", text, re.MULTILINE))
     only_as_root = (
         {"fchown"} if os.geteuid() == 0 else set()
     )  # SQLite gives its files to the database's owner; no service is root
+
+    assert asked > {"openat", "listen"}
     assert asked - allowed_calls() - only_as_root == set()
-    assert (
-        re.findall(r"mmap\(.*PROT_WRITE\|PROT_EXEC.*|mprotect\(.*PROT_EXEC.*", calls.read_text()) == []
-    )  # MemoryDenyWriteExecute
+    assert re.findall(r"mmap\(.*PROT_WRITE\|PROT_EXEC.*|mprotect\(.*PROT_EXEC.*", text) == []  # MemoryDenyWriteExecute
 
 
 def allowed_calls() -> set[str]:

@@ -38,13 +38,19 @@ class Service:
     host: str | None = None
     port: int | None = None
     database: str | None = None
+    console_user: str | None = None
     credentials: dict[str, Path] = field(default_factory=dict)  # by the setting that names the file
 
     def __post_init__(self) -> None:
         for told in (self.program, self.place, *self.credentials.values()):
             if not told.is_absolute():
                 raise ValueError(f"{told}: a service needs whole paths, from / on")
-        for text in (*map(str, (self.program, self.place, *self.credentials.values())), self.user, self.host):
+        for text in (
+            *map(str, (self.program, self.place, *self.credentials.values())),
+            self.user,
+            self.host,
+            self.console_user,
+        ):
             if text is not None and not _MEANT_AS_IT_STANDS.fullmatch(text):
                 raise ValueError(f"{text!r}: in a unit file only letters, digits and . _ - / : @ + , = ~ stand for themselves")
         if self.database is not None and not _URL.fullmatch(self.database):
@@ -107,7 +113,8 @@ class Service:
 
     def _settings(self) -> Iterator[str]:
         yield f"Environment=SEATKEEPER_DATA={self.place}"
-        for name, value in (("HOST", self.host), ("PORT", self.port), ("DATABASE", self.database)):
+        told = {"HOST": self.host, "PORT": self.port, "DATABASE": self.database, "CONSOLE_USER": self.console_user}
+        for name, value in told.items():
             if value is not None:
                 yield f"Environment=SEATKEEPER_{name}={str(value).replace('%', '%%')}"
         for setting, file in self.credentials.items():

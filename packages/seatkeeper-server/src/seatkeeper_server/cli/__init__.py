@@ -42,13 +42,21 @@ _VERBS = (
     ("demo", "Watch seats being taken, refused, lost and won back.", "seatkeeper demo"),
 )
 
-_SERVICE = (
+_GROUPS = (
     (
-        "install",
-        "Install a server as a service of systemd; called again with other options, it changes that.",
-        "sudo seatkeeper service install cloud --host 0.0.0.0 --tls-cert server.pem --tls-key server.key",
+        "service",
+        "Have a server started with the machine, by systemd.",
+        30,
+        (
+            (
+                "install",
+                "install",
+                "Install a server as a service of systemd; called again with other options, it changes that.",
+                "sudo seatkeeper service install cloud --host 0.0.0.0 --tls-cert server.pem --tls-key server.key",
+            ),
+            ("remove", "remove", "Stop a service and forget it. Its data stays.", "sudo seatkeeper service remove cloud"),
+        ),
     ),
-    ("remove", "Stop a service and forget it. Its data stays where it is.", "sudo seatkeeper service remove cloud"),
 )
 
 _HELP = """The Seatkeeper license server: sell seats, serve them, see who holds them.
@@ -82,10 +90,12 @@ def _make_app() -> App:
         help_epilogue=f"Example: seatkeeper code show acme/solver\n\n{EXIT_CODES}",
     )
     app.command(code)
-    service = App(name="service", help="Have a server started with the machine, by systemd.", sort_key=len(_VERBS))
-    for verb, does, example in _SERVICE:
-        service.command(f"{__name__}.service:{verb}", name=verb, help=does, help_epilogue=f"Example: {example}\n\n{EXIT_CODES}")
-    app.command(service)
+    for name, does, order, verbs in _GROUPS:
+        group = App(name=name, help=does, sort_key=order)
+        for verb, function, says, example in verbs:
+            epilogue = f"Example: {example}\n\n{EXIT_CODES}"
+            group.command(f"{__name__}.{name}:{function}", name=verb, help=says, help_epilogue=epilogue)
+        app.command(group)
     return app
 
 

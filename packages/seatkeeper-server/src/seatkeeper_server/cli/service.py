@@ -36,8 +36,9 @@ def install(
         Path | None,
         Parameter(help="Keep the sealing key in this file, outside the data; made if need be, readable by root alone."),
     ] = None,
-    console_password: Annotated[
-        Path | None, Parameter(help="A file with the console's password; for a local server.", show_default=False)
+    console_user: Annotated[str | None, Parameter(help="Who may log in to a local server's console.")] = None,
+    console_password_file: Annotated[
+        Path | None, Parameter(help="A file with his password; one is made on the first start unless given.")
     ] = None,
     user: Annotated[
         str | None, Parameter(help="A user that exists; unless named, systemd makes one that only runs this.")
@@ -56,12 +57,12 @@ def install(
         "SEATKEEPER_TLS_CERT": tls_cert,
         "SEATKEEPER_TLS_KEY": tls_key,
         "SEATKEEPER_SEAL_KEY_FILE": seal_key,
-        "SEATKEEPER_CONSOLE_PASSWORD_FILE": console_password,
+        "SEATKEEPER_CONSOLE_PASSWORD_FILE": console_password_file,
     }
     if (tls_cert is None) != (tls_key is None):
         raise Mistyped("TLS needs both: --tls-cert and --tls-key")
-    if console_password is not None and role != "local":
-        raise Mistyped("--console-password: only a local server has a console")
+    if role != "local" and not (console_user is None and console_password_file is None):
+        raise Mistyped("--console-user, --console-password-file: only a local server has a console")
     if port is not None and not 0 < port < 1 << 16:
         raise Mistyped("--port: it has to be between 1 and 65535")
     with wrong_values_told():
@@ -73,6 +74,7 @@ def install(
             host=host,
             port=port,
             database=database,
+            console_user=console_user,
             credentials={setting: file.absolute() for setting, file in credentials.items() if file is not None},
         )
     if show:
@@ -174,6 +176,12 @@ def _installed(service: Service, path: Path, seal_key: Path | None, *, runs: boo
         f"{path}: {service.name} starts with the machine{', and has just been started' if runs else ''}",
         f"data      {service.place}",
         f"log       journalctl -u {service.name}",
+        *([f"console   its first password: {service.place}/console.password"] if _makes_password(service) else ()),
         f"settings  {service.settings_file}, if there is one (SEATKEEPER_…=…); then systemctl restart {service.name}",
         f"verbs     as root: {key}seatkeeper doctor --data {service.place}",
     ]
+
+
+def _makes_password(service: Service) -> bool:
+    """Tell whether the server makes its console's password itself; without a terminal it tells it in a file."""
+    return service.role == "local" and "SEATKEEPER_CONSOLE_PASSWORD_FILE" not in service.credentials
