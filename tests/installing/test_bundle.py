@@ -12,7 +12,7 @@ from scripts import make_bundle
 from scripts.bundle import installer
 from scripts.bundle.installer import Bundle, House, Refused
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, blocks
 
 PROGRAM = '#!/bin/sh\nexec sh "$SCHEMA_SAYS" "$@"\n'
 
@@ -235,3 +235,13 @@ def test_an_installation_that_was_cut_short_is_made_anew(call: Call, tmp_path: P
 
     assert call("1.0", "install") == 0
     assert House(tmp_path / "there").versions == ["1.0"]
+
+
+def test_the_page_about_it_types_what_there_is(bundle_file: Path) -> None:
+    """Its verbs are the installer's, and the file's name is as it would be."""
+    typed = [line for block in blocks(ROOT / "docs/howto/bundle.md", "text") for line in block.splitlines()]
+    calls = [line.split() for line in typed if line.startswith("sh ")]
+
+    assert {call[2] for call in calls} == {"install", "upgrade", "rollback"} <= set(installer.VERBS)
+    assert {call[1].split("-", 2)[2] for call in calls} == {bundle_file.name.split("-", 2)[2]}
+    assert "make bundle" in typed

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.docs.authority import write_certificates
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, blocks
 from tests.support.dockerfile import Stage, is_ignored, stages
 from tests.support.servers import CloudServer
 
@@ -252,3 +252,17 @@ def test_no_address_of_a_registry_is_written_down() -> None:
     texts = {file.name: file.read_text() for file in files if file.is_file() and file.suffix != ".pyc"}
 
     assert [name for name, text in texts.items() if re.search(r"https?://\S+/simple|pythonhosted|pypi\.", text)] == []
+
+
+def test_the_page_about_containers_names_what_there_is() -> None:
+    """Its files are there, and what it adds to a compose file are settings and secrets that fit together."""
+    page = (ROOT / "docs" / "howto" / "docker.md").read_text()
+    (addition,) = blocks(ROOT / "docs" / "howto" / "docker.md", "yaml")
+    told = yaml.safe_load(addition)
+    settings = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    paths = set(re.findall(r"deploy/[\w.]+\w", page)) - {"deploy/secrets"}
+
+    assert {file.name for file in COMPOSE} == set(re.findall(r"compose\.\w+\.yaml", page))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert {Path(value).name for value in told["environment"].values()} <= set(told["secrets"])
+    assert [name for name in told["environment"] if f"`{name}`" not in settings] == []
