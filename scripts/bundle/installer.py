@@ -19,7 +19,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -307,7 +307,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"{options.version}: only `remove` is told a version")
     house = House(options.prefix.absolute())
     try:
-        with house.locked():
+        with house.locked() if options.verb != "status" else nullcontext():
             print(VERBS[options.verb](house, Bundle(HERE), options))
     except Refused as error:
         print(f"seatkeeper bundle: {error}", file=sys.stderr)

@@ -102,6 +102,7 @@ def test_from_the_first_installation_to_the_last_removal(site: Site) -> None:
     assert installed.returncode == 0, installed.stderr
     version = site.corner.must("sh", site.first, "--version").split()[1]
     assert version in site.must("--version")
+    assert f"ExecStart={site.prefix}/bin/seatkeeper cloud" in site.must("service", "install", "cloud", "--print")
 
     with site.serving() as url:
         sold = json.loads(site.must("sell", "acme", "solver", "--seats", "2", "--data", site.data, "--json"))

@@ -125,6 +125,8 @@ def _prepare(service: Service, systemd: Systemd, seal_key: Path | None) -> None:
                 f"a service sees nothing of {service.out_of_sight}, where {service.program} lies: install Seatkeeper elsewhere,"
                 " such as /opt/seatkeeper (docs/howto/bundle.md), or name another --program"
             )
+        if not os.access(service.program, os.X_OK):
+            raise Unusable(f"{service.program} is no program that can be run: name another --program")
         if service.user is not None:
             _check_user(service.user)
         for setting, file in service.credentials.items():
