@@ -226,9 +226,7 @@ def read_batch(frame: memoryview) -> tuple[float, list[tuple[int, Result]]]:
     batch = _read_batch(frame)
     pools = batch.pools
     rosters = [
-        Occupancy(
-            holders=each.holders, more=each.more, next_free_by=each.next_free_by, group_id=each.group_id, lent=each.lent
-        )
+        Occupancy(holders=each.holders, more=each.more, next_free_by=each.next_free_by, group_id=each.group_id, lent=each.lent)
         for each in batch.rosters
     ]
     return batch.seconds, [
@@ -274,7 +272,9 @@ class _Writer:
         place = self._known.get(id(occupancy))
         if place is None:
             place = self._known[id(occupancy)] = len(self._rosters)
-            self._rosters.append(_Roster(occupancy.holders, occupancy.more, occupancy.next_free_by, occupancy.group_id, occupancy.lent))
+            self._rosters.append(
+                _Roster(occupancy.holders, occupancy.more, occupancy.next_free_by, occupancy.group_id, occupancy.lent)
+            )
         return place
 
     def _why(self, why: Refusal) -> _Why:
