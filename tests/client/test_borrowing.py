@@ -266,6 +266,8 @@ def test_a_forged_certificate_is_not_believed(server: FakeServer, borrowed: seat
 def test_an_ordinary_lease_is_no_borrowed_one(server: FakeServer, clocks: Clocks) -> None:
     """Rule 7: a program never starts on a stored lease, except a borrowed one."""
     seat = seatkeeper.seat(**server.settings).acquire()
+    seat._taken()._calls.bind(seat._taken()._borrowings.bound)
+    seat._perform(seat._taken().refresh())
     lease, certificate = seat._taken().holding.lease.token, seat._taken()._belief.certificate  # type: ignore[union-attr]
     nonce = seat._taken().claims.nonce  # type: ignore[union-attr]
     seat._taken()._borrowings.keep(
@@ -275,7 +277,7 @@ def test_an_ordinary_lease_is_no_borrowed_one(server: FakeServer, clocks: Clocks
     seat.close()
     server.unreachable = True
 
-    with pytest.raises(seatkeeper.BorrowedSeatUnusable):
+    with pytest.raises(seatkeeper.BorrowedSeatUnusable, match="not a borrowed lease"):
         seatkeeper.seat(**server.settings).acquire()
 
 
@@ -396,3 +398,21 @@ def test_a_day_is_included(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--until 2027-01-31` ends when that day does, where the device is."""
     assert cli._moment("2027-01-31") == datetime(2027, 2, 1).astimezone()
     assert cli._moment("2027-01-31T12:00:00Z") == datetime(2027, 1, 31, 12, tzinfo=UTC)
+
+
+def test_a_lease_that_is_not_for_home_is_not_taken_for_one(
+    server: FakeServer, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stands in between can take `borrowUntil` out of a request, not put it into the lease that comes of it."""
+    monkeypatch.setattr(server._api, "_borrowed_until", lambda asked, now: 0.0)
+    fresh = server._api._fresh
+
+    def ordinary(asked, now):  # type: ignore[no-untyped-def]
+        place = fresh(asked, now)
+        place.borrowed = False
+        return place
+
+    monkeypatch.setattr(server._api, "_fresh", ordinary)
+
+    with pytest.raises(seatkeeper.UntrustedServer, match="not for taking home"):
+        seatkeeper.borrow(**server.settings, until=timedelta(days=1))
