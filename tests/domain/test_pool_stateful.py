@@ -80,10 +80,6 @@ class PoolMachine(RuleBasedStateMachine):
     def borrow(self, name: str, features: dict[str, int], seconds: float) -> object:
         """A device takes a seat home. Its name is the seat's, so that it finds its own place again."""
         decision = self.bench.activate(name, features=features, device=name, borrow=self.bench.now + seconds)
-        if isinstance(decision, Fact) and decision.kind == "Resumed":
-            for copy in self.alive:  # a device and its copy are one to everybody: nobody can tell them apart
-                if copy.device == name:
-                    copy.believes_until = 0.0
         return self._begun(name, decision, features, name)
 
     @rule(program=programs)
@@ -235,6 +231,9 @@ class PoolMachine(RuleBasedStateMachine):
         if not isinstance(decision, Fact) or decision.kind not in ("Claimed", "Resumed", "TakenOver"):
             return multiple()
         self.drawn += features.get("pages", 0)
+        for copy in self.alive if device is not None and decision.kind == "Resumed" else ():
+            if copy.device == device:  # a device and its copies are one to everybody: nobody can tell them apart
+                copy.believes_until = 0.0
         own = self.bench.holding(name)
         program = Program(Seat(name, own.generation, own.nonces.current), 0.0, device=device if own.is_borrowed else None)
         self.alive.append(program)
@@ -255,6 +254,7 @@ class PoolMachine(RuleBasedStateMachine):
             ends = since_start(own.expires_at)
             assert ends is not None
             program.believes_until = ends - self.stepped
+            program.device = program.device if own.is_borrowed else None  # it is a seat as all others again
         assert own.sequence > self.signed, "the sequence rises with every signed lease"
         self.signed = own.sequence
 

@@ -187,7 +187,7 @@ FROM (
         SELECT *, greatest(expires_at + :gap, at_least) AS extended_to
         FROM (
             SELECT h.tenant_id, h.activation_id, h.past, h.expires_at, h.free_at, h.floored,
-                CASE WHEN h.state = 'held' AND h.rights NOT LIKE '%"@borrowed"%' THEN 1 ELSE 0 END AS moves,
+                CASE WHEN h.state = 'held' AND (h.free_at IS NULL OR h.rights NOT LIKE '%"@borrowed"%') THEN 1 ELSE 0 END AS moves,
                 p.mode, p.margin, p.ends_at + p.grace AS last_moment,
                 CASE h.floored WHEN 1 THEN h.expires_at ELSE :now + p.lease / 3 END AS at_least
             FROM holding h JOIN pool p ON p.tenant_id = h.tenant_id AND p.entitlement_id = h.entitlement_id
