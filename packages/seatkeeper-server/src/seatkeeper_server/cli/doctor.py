@@ -16,6 +16,7 @@ from seatkeeper_server.domain.timekeeping import BEAT, margin_for
 from seatkeeper_server.keys import CURRENT, SIGNING
 from seatkeeper_server.sealing import SealKeyError
 from seatkeeper_server.service.catalogue import Tenant
+from seatkeeper_server.service.connections import Connection
 
 SOON = timedelta(days=30)
 
@@ -43,6 +44,7 @@ def _examined(place: Place) -> Iterator[Finding]:
     yield place.read(lambda desk: _server(desk, place.storage.is_served()))
     yield place.read(_clock)
     yield from place.read(lambda desk: list(_keys(place, desk)))
+    yield from place.read(lambda desk: [_connection(one) for one in desk.catalogue.connections.all()])
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -82,6 +84,20 @@ def _clock(desk: Desk) -> Finding:
         todo = "set this machine's clock (is it kept by NTP?); if what was recorded is wrong: seatkeeper clock"
         return Finding("clock", FAILED, seen, todo)
     return Finding("clock", OK, "not behind what was recorded")
+
+
+# --- a local server's vendor ---------------------------------------------------------------------------------------
+
+
+def _connection(found: Connection) -> Finding:
+    """Being out of reach is no failure of this server's: what was lent is served until it ends."""
+    subject = f"vendor at {found.url}"
+    since = "never reached yet" if found.succeeded_at is None else f"last reached {clock(found.succeeded_at)}"
+    if found.error is None:
+        return Finding(subject, OK, f"connected; {since}, next at {clock(found.next_at)}")
+    seen = f"{since}; failed {found.failures} times since, next try at {clock(found.next_at)}: {found.error}"
+    todo = "see that the vendor's server can be reached from here; until then tokens can be carried (seatkeeper token report)"
+    return Finding(subject, WARNING, seen, todo)
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------

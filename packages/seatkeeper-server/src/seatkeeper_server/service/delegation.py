@@ -18,6 +18,7 @@ from seatkeeper_server.domain.shares import Amounts, Grant
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.domain.terms import Switch
 from seatkeeper_server.service.catalogue import Bought, CannotDo, Catalogue, Vault
+from seatkeeper_server.service.connections import ConnectionBook
 from seatkeeper_server.service.ports import FactRecord, PoolKey
 from seatkeeper_server.tokens import HourOfUse, Snapshot, Unreadable
 
@@ -26,6 +27,9 @@ Result = TypeVar("Result")
 
 class TokenRefused(CannotDo):
     """The token can't be applied here. Nothing was changed; the message says why and what to do. `problem` is its code."""
+
+    REPLAYED: Final = "offline.replayed"
+    TOO_OLD: Final = "offline.tooOld"
 
     def __init__(self, problem: str, text: str) -> None:
         super().__init__(text)
@@ -61,12 +65,24 @@ class Applied:
     reply: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What a vendor answers to a document that was sent: what became of it, whether its server is believed, what it needs."""
+
+    text: str
+    state: SiteState
+    tokens: Sequence[str] = field(repr=False)
+
+
 # --- the vendor's side ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A local license server as its vendor knows it. `sent` and `heard` number the documents each way."""
+    """A local license server as its vendor knows it. `sent` and `heard` number the documents each way.
+
+    `heard_made_at` is when the last one heard was made, by the server's own clock.
+    """
 
     tenant_id: str
     site_id: str
@@ -81,6 +97,7 @@ class Site:
     sent: int = 0
     heard: int = 0
     heard_id: str = ""
+    heard_made_at: datetime | None = None
     last_report_at: datetime | None = None
     activated_at: datetime
     last_lease: datetime | None = None
@@ -176,7 +193,10 @@ class License:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LentRecord:
-    """What an entitlement on this server rests on: document `number` of a share, which began with document `began`."""
+    """What an entitlement on this server rests on: document `number` of a share, which began with document `began`.
+
+    Reported are its facts up to number `reported`, and its use until `reported_at`.
+    """
 
     tenant_id: str
     entitlement_id: str
@@ -188,6 +208,7 @@ class LentRecord:
     ended_at: datetime | None = None
     reported: int = 0
     reported_head: str = ""
+    reported_at: datetime | None = None
 
     @property
     def key(self) -> PoolKey:
@@ -316,6 +337,11 @@ class Books(Catalogue, Protocol):
     @property
     def sites(self) -> SiteBook:
         """What is known of local license servers, and on one of itself."""
+        ...
+
+    @property
+    def connections(self) -> ConnectionBook:
+        """On a local server: its connections to vendors."""
         ...
 
 

@@ -22,6 +22,7 @@ from seatkeeper_server.domain.sites import SiteState, warned
 from seatkeeper_server.domain.terms import SEAT, Kind, Overdraft, Right, Switch
 from seatkeeper_server.service import recording, use
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound, SealedCode
+from seatkeeper_server.service.connections import Letter
 from seatkeeper_server.service.delegation import (
     Applied,
     Books,
@@ -33,7 +34,7 @@ from seatkeeper_server.service.delegation import (
     TokenRefused,
     readable,
 )
-from seatkeeper_server.service.ports import PoolKey
+from seatkeeper_server.service.ports import FactRecord, PoolKey
 from seatkeeper_server.service.workspace import settled
 from seatkeeper_server.tokens import (
     GrantGiven,
@@ -153,7 +154,7 @@ class Grants:
         """
         own, record = self._licensed(tenant_id), self._record(tenant_id, entitlement_id)
         settled(self._books.tx, record.key, self._now)
-        reported, report = self._reported(record)
+        reported, report = self._reported(record, use.MOST_HOURS)
         self._books.sites.set_switch(record.key, Switch.EXPORTED)
         self._books.sites.save_lent(replace(reported, ended_at=self._now))
         own = replace(own, sent=own.sent + 1)
@@ -169,15 +170,45 @@ class Grants:
             CannotDo: this server has no license from him.
         """
         own = self._licensed(tenant_id)
+        running = self._running(tenant_id)
         uses: list[UseReported] = []
-        for record in self._running(tenant_id):
+        more = False
+        for record in running:
             settled(self._books.tx, record.key, self._now)
-            reported, report = self._reported(record)
+            reported, report = self._reported(record, use.MOST_HOURS // len(running))
             self._books.sites.save_lent(reported)
             uses.append(report)
+            more = more or reported.reported_at != self._now
         own = replace(own, sent=own.sent + 1)
         self._books.sites.save_own_license(own)
-        return self._sealed(own, Reported(**self._head(own), state=own.state.value, epoch=own.epoch, uses=uses))
+        ends_at = own.lease_ends_at
+        said = Reported(
+            **self._head(own),
+            state=own.state.value,
+            epoch=own.epoch,
+            uses=uses,
+            license_ends_at=None if ends_at is None else ends_at.timestamp(),
+            more=more,
+        )
+        return self._sealed(own, said)
+
+    def next_letter(self, tenant_id: str) -> tuple[Letter, bool] | None:
+        """Give the next document to send to a vendor, and whether it is the last word for now: None if there is nothing to say.
+
+        What he has not answered yet comes first, as it was made. Then it is a report.
+        """
+        if waiting := self._books.connections.unanswered(tenant_id):
+            return waiting[0], False
+        own = self._own(tenant_id)
+        if own is None or own.site_id is None or own.ended_at is not None:
+            return None
+        self.report(tenant_id)
+        at_end = all(record.reported_at == self._now for record in self._running(tenant_id))
+        return self._books.connections.unanswered(tenant_id)[0], at_end
+
+    def heed(self, tenant_id: str, state: SiteState) -> None:
+        """Note that the vendor doesn't believe this server: it goes on as long as its grants say."""
+        suspect(self._books, tenant_id, state, self._now)
 
     # --- documents from the vendor ---------------------------------------------------------------------------------
 
@@ -281,6 +312,7 @@ class Grants:
             until=until,
             reported=0 if is_new or before is None else before.reported,
             reported_head="" if is_new or before is None else before.reported_head,
+            reported_at=self._now if is_new or before is None else before.reported_at,
         )
         self._books.sites.save_lent(record)
         self._believe_again(replace(own, patience=timedelta(seconds=said.patience)), said)
@@ -324,13 +356,14 @@ class Grants:
 
     def _believe_again(self, own: OwnLicense, said: tokens.FromVendor) -> None:
         """Note the vendor's last word: it raises the epoch and clears this server of suspicion."""
-        self._books.sites.save_own_license(replace(own, epoch=max(own.epoch, said.seq), state=SiteState.OK, state_since=None))
+        own = replace(own, epoch=max(own.epoch, said.seq), sent=max(own.sent, said.heard), state=SiteState.OK, state_since=None)
+        self._books.sites.save_own_license(own)
         for record in self._running(said.tid):
             self._books.sites.set_end(record.key, record.until)
 
     def _apply_once(self, said: tokens.FromVendor) -> None:
         if self._books.sites.has_applied(said.tid, said.jti):
-            raise TokenRefused("offline.replayed", "this token was applied before; nothing was changed")
+            raise TokenRefused(TokenRefused.REPLAYED, "this token was applied before; nothing was changed")
         self._books.sites.note_applied(said.tid, said.jti, self._now)
 
     def _licensed_for(self, said: GrantGiven) -> OwnLicense:
@@ -345,24 +378,34 @@ class Grants:
 
     # --- reporting -------------------------------------------------------------------------------------------------
 
-    def _reported(self, record: LentRecord) -> tuple[LentRecord, UseReported]:
-        """Give a report of what became of a share since the last one, and the record that it was made."""
+    def _reported(self, record: LentRecord, most_hours: int) -> tuple[LentRecord, UseReported]:
+        """Give a report of what became of a share since the last one, and the record that it was made.
+
+        It covers so many hours at most, and its facts end where its hours do.
+        """
         bought = self._bought(record.key)
-        facts = self._books.sites.facts_after(record.key, record.reported)
+        facts: Sequence[FactRecord] = self._books.sites.facts_after(record.key, record.reported)
         tallies = bought.pool.tallies
+        since = min(record.reported_at or min((fact.at for fact in facts), default=self._now), self._now)
+        until = min(self._now, use.hour_of(since) + most_hours * use.HOUR)
+        later: Sequence[FactRecord] = ()
+        if until < self._now:
+            facts, later = use.cut(facts, until)
+        last = facts[-1] if facts else None
+        new = [fact for fact in facts if fact.recorded_at >= since]  # else of an earlier share of the same entitlement
         report = UseReported(
             sid=record.share_id,
             number=record.number,
             settled=not any(tally.is_overfull for tally in tallies.values()),
             after=record.reported,
             after_head=record.reported_head,
-            upto=bought.record.facts,
-            head=bought.record.head.hex(),
+            upto=record.reported if last is None else last.number,
+            head=record.reported_head if last is None else last.hash.hex(),
             used=bought.pool.seats.used,
-            hours=use.by_hour(facts, tallies[SEAT].used, self._now),
+            hours=use.by_hour(new, tallies[SEAT].used - use.moved(later), since, until),
             used_up={key: tally.used for key, tally in tallies.items() if tally.right.kind is Kind.USAGE_COUNT},
         )
-        return replace(record, reported=report.upto, reported_head=report.head), report
+        return replace(record, reported=report.upto, reported_head=report.head, reported_at=until), report
 
     def _out(self, key: PoolKey) -> list[OutStill]:
         """Give what programs still believe in, by the moment until which they do."""
@@ -420,7 +463,10 @@ class Grants:
         return {"tid": own.tenant_id, "site": own.site_id, "jti": jti, "iat": self._now.timestamp(), "seq": own.sent}
 
     def _sealed(self, own: OwnLicense, said: tokens.Said) -> str:
-        return tokens.sealed(said, signer=self._keys.own_signing_key(self._now), receiver=own.sealing_key or "")
+        token = tokens.sealed(said, signer=self._keys.own_signing_key(self._now), receiver=own.sealing_key or "")
+        if self._books.connections.of(own.tenant_id) is not None:
+            self._books.connections.add(own.tenant_id, Letter(said.seq, token), self._now)
+        return token
 
     def _note(self, chain_id: str, tenant_id: str, what: str, data: Mapping[str, object]) -> None:
         recording.append(self._books.tx, tenant_id, chain_id, [Note(at=self._now, what=what, data=data)], self._now)

@@ -11,6 +11,7 @@ share is a holding, and comes back when its server has given it up, or when its 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -35,7 +36,17 @@ from seatkeeper_server.domain.terms import SEAT, Kind, Mode, Right, Switch
 from seatkeeper_server.service import recording, selling
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound
-from seatkeeper_server.service.delegation import Applied, Books, Export, Keyholder, Share, Site, TokenRefused, readable
+from seatkeeper_server.service.delegation import (
+    Applied,
+    Books,
+    Exchanged,
+    Export,
+    Keyholder,
+    Share,
+    Site,
+    TokenRefused,
+    readable,
+)
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.service.workspace import Workspace, settled
 from seatkeeper_server.tokens import (
@@ -157,6 +168,8 @@ class Lending:
             sealing_key=asked.sealing_key,
             sent=known.sent if known else 0,
             heard=known.heard if known else 0,
+            heard_id=known.heard_id if known else "",
+            heard_made_at=known.heard_made_at if known else None,
             activated_at=known.activated_at if known else self._now,
         )
         self._note(self._tenant_id, "siteLicensed", {"site": site.site_id, "name": site.name})
@@ -288,6 +301,7 @@ class Lending:
             lease_ends_at=lease_ends_at.timestamp(),
             patience=DEFAULT_PATIENCE.total_seconds(),
             certificate=self._certificate(site, lease_ends_at),
+            heard=site.heard,
         )
         return tokens.sealed(said, signer=signer, receiver=site.sealing_key)
 
@@ -312,7 +326,7 @@ class Lending:
             is_whole=share.is_whole,
             exported_at=share.lent_at,
             last_token_at=share.token_at,
-            out_of_sync=share.snapshot != _hash(self._snapshot(share.key, newest.rights, whole=share.is_whole)),
+            out_of_sync=self._is_behind(share, newest),
             counts_until=max((place.free_at for place in held if place.free_at), default=self._now),
         )
 
@@ -356,11 +370,26 @@ class Lending:
             CannotDo: it is lent to several servers, and none was named.
         """
         share, site = self._the_share(entitlement_id, site_id)
-        bought, newest = self._bought(entitlement_id), self._books.sites.grants(self._tenant_id, share.share_id)[-1]
-        rights = _all_of(bought) if share.is_whole else newest.rights
-        last = bought.pool.terms.last_moment
+        newest = self._books.sites.grants(self._tenant_id, share.share_id)[-1]
+        last = self._bought(entitlement_id).pool.terms.last_moment
         until = newest.until if last is None else last if share.is_whole else min(newest.until, last)
-        return self._granted(share, site, rights, until)
+        return self._granted(share, site, self._rights(share, newest), until)
+
+    def _is_behind(self, share: Share, newest: Grant) -> bool:
+        """Tell whether an entitlement is not any more as the newest document of a share says."""
+        last = self._bought(share.entitlement_id).pool.terms.last_moment
+        is_longer = last is not None and last < newest.until
+        return is_longer or share.snapshot != self._hash_of(share, self._rights(share, newest))
+
+    def _rights(self, share: Share, newest: Grant) -> Mapping[str, int]:
+        """Give what is lent now: of an entitlement that is lent altogether, as much as was bought."""
+        return _all_of(self._bought(share.entitlement_id)) if share.is_whole else newest.rights
+
+    def _hash_of(self, share: Share, rights: Mapping[str, int]) -> str:
+        """Give what tells whether an entitlement has changed; of one that is lent altogether, its end is a part."""
+        last = self._bought(share.entitlement_id).pool.terms.last_moment
+        snapshot = self._snapshot(share.key, rights, whole=share.is_whole)
+        return sha256(json.encode((snapshot, last if share.is_whole else None))).hexdigest()
 
     def take_back(self, entitlement_id: str, token: str | None, site_id: str | None = None) -> None:
         """Take a share back: by its server's word, or without it when its grant has run out.
@@ -448,22 +477,28 @@ class Lending:
         share = self._relend(share, grants, "lent", {}, site)
         if share.is_whole:
             self._books.sites.set_switch(share.key, Switch.EXPORTED)
-        snapshot = self._snapshot(share.key, rights, whole=share.is_whole)
+        share = replace(share, token_at=self._now, snapshot=self._hash_of(share, rights))
+        self._books.sites.save_share(share)
+        self._books.sites.save_grants(self._tenant_id, share.share_id, grants, self._now)
+        return self._document(share, site, grants[-1])
+
+    def _document(self, share: Share, site: Site, grant: Grant) -> str:
+        """Give a document of a share: one that was never confirmed is given again under its own number."""
+        snapshot = self._snapshot(share.key, grant.rights, whole=share.is_whole)
         site = replace(site, sent=site.sent + 1)
         self._books.sites.save_site(site)
-        self._books.sites.save_share(replace(share, token_at=self._now, snapshot=_hash(snapshot)))
-        self._books.sites.save_grants(self._tenant_id, share.share_id, grants, self._now)
         signer, issuer = self._keys.signing_key(self._tenant_id)
         said = GrantGiven(
             **self._head(site),
             sid=share.share_id,
-            number=number,
+            number=grant.number,
             began=(share.lent_at - _EPOCH) // timedelta(microseconds=1),
-            until=until.timestamp(),
+            until=grant.until.timestamp(),
             snapshot=struct_replace(snapshot, codes=self._codes(share.key)),
             issuer=issuer,
-            certificate=self._certificate(site, until),
+            certificate=self._certificate(site, grant.until),
             patience=DEFAULT_PATIENCE.total_seconds(),
+            heard=site.heard,
         )
         return tokens.sealed(said, signer=signer, receiver=site.sealing_key)
 
@@ -569,9 +604,62 @@ class Lending:
         Raises:
             TokenRefused: it can't be read here.
         """
-        own = tokens.sealing_kid(tokens.public_text(self._keys.sealing_key(self._tenant_id, self._now)))
-        is_ours = readable(lambda: tokens.receiver_of(token)) == own
-        return self._opened(token) if is_ours else self._opened_request(token)[1]
+        readable(lambda: tokens.receiver_of(token))
+        return self._opened_request(token)[1] if tokens.is_request(token) else self._opened(token)
+
+    # --- over a line -----------------------------------------------------------------------------------------------
+
+    def exchange(self, token: str) -> Exchanged:
+        """Apply a document that a server has sent, and give it what it needs and has not confirmed.
+
+        A document that was applied before changes nothing: its answer was lost. What a server needs is said when it reports,
+        since then it says what it has. A server that seems to be two is given nothing before somebody has looked
+        (`renew_license`); one whose data were set back is told where it stands, and believed again.
+
+        Raises:
+            TokenRefused: it can't be applied here.
+            CannotDo: what it asks for can't be done, or its license has ended.
+        """
+        said = self.read(token)
+        try:
+            applied = self.apply(token)
+        except TokenRefused as refused:
+            if refused.problem != TokenRefused.REPLAYED or isinstance(said, LicenseRequest):
+                raise
+            return Exchanged(str(refused), self.site(said.site).state, ())
+        match said:
+            case LicenseRequest():
+                return Exchanged(applied.text, SiteState.OK, [applied.reply] if applied.reply else ())
+            case Reported():
+                site = self._licensed_site(said.site)
+                return Exchanged(applied.text, site.state, self._needed(site, said))
+            case _:
+                return Exchanged(applied.text, self.site(said.site).state, ())
+
+    def _needed(self, site: Site, said: Reported) -> list[str]:
+        """Give the documents that a server has to have, as far as it has not just said that it has them."""
+        if site.state is SiteState.CLONED:
+            return []
+        needed = [self.renew_license(site.site_id)] if self._wants_license(site, said) else []
+        confirmed = {use.sid: use.number for use in said.uses}
+        for share in self._running():
+            newest = self._books.sites.grants(self._tenant_id, share.share_id)[-1]
+            if share.site_id != site.site_id or newest.until <= self._now:
+                continue
+            if self._is_behind(share, newest):
+                with suppress(CannotDo):  # there is no room for it now: it stays out of step, which the vendor is shown
+                    needed.append(self.fresh_token(share.entitlement_id, site.site_id))
+            elif confirmed.get(share.share_id, 0) < newest.number:
+                needed.append(self._document(share, self.site(site.site_id), newest))
+        return needed
+
+    def _wants_license(self, site: Site, said: Reported) -> bool:
+        """Tell whether a server needs a document of its license: it is suspect, has missed the last one, or that wears out."""
+        ends_at = site.lease_ends_at
+        is_worn = ends_at is not None and ends_at - self._now < LICENSE_LEASE / 3
+        is_behind = ends_at is not None and said.license_ends_at is not None and said.license_ends_at < ends_at.timestamp() - 1
+        is_suspect = site.state is not SiteState.OK or said.state != SiteState.OK.value
+        return is_worn or is_behind or is_suspect
 
     def report(self, token: str) -> Applied:
         """Take in a server's report: its use by the hour, and which documents it has applied.
@@ -583,14 +671,18 @@ class Lending:
         if not isinstance(said, Reported):
             raise TokenRefused("offline.wrongKind", f"this token is a {_kind(said)}, not a report")
         site = replace(self._heard(said), last_report_at=self._now)
+        is_late = site.heard_id != said.jti
         wrong: list[str] = []
         for use in said.uses:
             share = next((one for one in self._running() if one.share_id == use.sid and one.site_id == site.site_id), None)
             if share is None:
                 continue
-            if fault := self._take_use(share, use):
+            if is_late:
+                self._books.sites.save_use(self._tenant_id, share.share_id, use.hours)
+            elif fault := self._take_use(share, use):
                 wrong.append(fault)
-        if said.state != SiteState.OK.value and site.state is SiteState.OK:
+        knows_all = said.epoch >= site.sent  # else a document is on its way to it that clears it
+        if said.state != SiteState.OK.value and site.state is SiteState.OK and knows_all:
             site = replace(site, state=SiteState(said.state), state_since=self._now)
         if wrong and site.state is SiteState.OK:
             site = replace(site, state=SiteState.CLONED if "twice" in wrong[0] else SiteState.RESTORED, state_since=self._now)
@@ -609,17 +701,17 @@ class Lending:
         share = next(one for one in self._running() if one.share_id == share.share_id)
         if use.settled:
             self._confirm(share, use.number)
-        if use.upto == share.facts and use.head == share.head:
-            return None
         if use.after == share.facts and (not share.head or use.after_head == share.head):
             self._books.sites.save_use(self._tenant_id, share.share_id, use.hours)
             self._books.sites.save_share(replace(share, facts=use.upto, head=use.head))
             return None
+        if use.upto == share.facts and use.head == share.head:
+            return None
         what = self._named(share)
+        self._books.sites.save_share(replace(share, facts=use.upto, head=use.head))  # told once, then it goes on from there
         if use.after > share.facts:
             fault = f"{what}: facts {share.facts + 1} to {use.after} were never reported"
             self._books.sites.save_use(self._tenant_id, share.share_id, use.hours)
-            self._books.sites.save_share(replace(share, facts=use.upto, head=use.head))
         elif use.upto < share.facts or use.after_head != share.head:
             fault = f"{what}: facts up to {share.facts} were reported before, and these end at {use.upto}"
             if use.upto >= share.facts:
@@ -638,6 +730,8 @@ class Lending:
             self._books.sites.save_grants(self._tenant_id, share.share_id, kept, self._now)
 
     def _opened(self, token: str) -> tokens.FromSite:
+        if not self.sites():  # nobody was ever given a key to seal anything to
+            raise TokenRefused("offline.wrongServer", "this token is from a license server that is not known here")
         own = self._keys.sealing_key(self._tenant_id, self._now)
         if readable(lambda: tokens.receiver_of(token)) != tokens.sealing_kid(tokens.public_text(own)):
             raise TokenRefused("offline.wrongServer", "this token was made for another server: carry it to the one it is for")
@@ -648,23 +742,31 @@ class Lending:
         return said
 
     def _heard(self, said: tokens.Said) -> Site:
-        """Remember that a server has said something: once, and after all that it said before."""
+        """Remember that a server has said something: once, and after all that it said before.
+
+        What was made before the last thing that was heard, and comes only now, was held up on its way: it is applied, and
+        changes nothing about the order. What was made after it under an older number is from a server that has forgotten.
+        """
         site = next(site for site in self.sites() if site.site_id == said.site)
         if self._books.sites.has_applied(self._tenant_id, said.jti):
-            raise TokenRefused("offline.replayed", "this token was applied before; nothing was changed")
+            raise TokenRefused(TokenRefused.REPLAYED, "this token was applied before; nothing was changed")
+        made_at = datetime.fromtimestamp(said.iat, tz=UTC)
+        if said.seq < site.heard and site.heard_made_at is not None and made_at < site.heard_made_at:
+            self._apply_once(said.jti)
+            return site
         if said.seq <= site.heard:
             state = SiteState.CLONED if said.seq == site.heard else SiteState.RESTORED
             if said.seq < site.heard and not isinstance(said, Reported):
                 raise TokenRefused("offline.tooOld", f"{site.name} has said later things since: make a new token there")
             site = replace(site, state=state, state_since=self._now)
         self._apply_once(said.jti)
-        site = replace(site, heard=max(site.heard, said.seq), heard_id=said.jti)
+        site = replace(site, heard=max(site.heard, said.seq), heard_id=said.jti, heard_made_at=made_at)
         self._books.sites.save_site(site)
         return site
 
     def _apply_once(self, token_id: str) -> None:
         if self._books.sites.has_applied(self._tenant_id, token_id):
-            raise TokenRefused("offline.replayed", "this token was applied before; nothing was changed")
+            raise TokenRefused(TokenRefused.REPLAYED, "this token was applied before; nothing was changed")
         self._books.sites.note_applied(self._tenant_id, token_id, self._now)
 
     # --- finding ---------------------------------------------------------------------------------------------------
@@ -761,7 +863,3 @@ def _count(number: int, what: str) -> str:
 
 def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _hash(snapshot: Snapshot) -> str:
-    return sha256(json.encode(snapshot)).hexdigest()

@@ -69,6 +69,7 @@ class Sites:
             sent=site.sent,
             heard=site.heard,
             heard_id=site.heard_id,
+            heard_made_at=maybe_micros(site.heard_made_at),
             reported_at=maybe_micros(site.last_report_at),
             created_at=micros(site.activated_at),
             ended_at=maybe_micros(site.deactivated_at),
@@ -222,6 +223,7 @@ class Sites:
             ended_at=maybe_micros(record.ended_at),
             reported=record.reported,
             reported_head=record.reported_head,
+            reported_at=maybe_micros(record.reported_at),
         )
 
     def put_tenant(self, tenant_id: str, name: str, contact: str | None, now: datetime) -> None:
@@ -344,6 +346,7 @@ def _to_site(row: Row) -> Site:
         deactivated_at=maybe_moment(row[15]),
         last_lease=maybe_moment(row[16]),
         lease_ends_at=maybe_moment(row[17]),
+        heard_made_at=maybe_moment(row[18]),
     )
 
 
@@ -396,4 +399,5 @@ def _to_lent(row: Row) -> LentRecord:
         ended_at=maybe_moment(row[7]),
         reported=row[8],
         reported_head=row[9],
+        reported_at=maybe_moment(row[10]),
     )
