@@ -33,7 +33,7 @@ from seatkeeper.protocol.trust import Trust
 TYPE: Final = "seatkeeper-token+jwt"
 SEALED: Final = "seatkeeper-token+jwe"
 VERSION: Final = 1
-MAX_TOKEN: Final = 600 * 1024  # characters; the largest is a report of a year (`service.use.MOST_HOURS`)
+MAX_TOKEN: Final = 600 * 1024  # characters; the largest is a report of many hours (`service.use.MOST_HOURS`)
 
 _ALGORITHMS: Final = ["ECDH-ES", "dir", "A256GCM"]
 _PARTS: Final = 5

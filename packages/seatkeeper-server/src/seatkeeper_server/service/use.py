@@ -14,7 +14,7 @@ from seatkeeper_server.service.ports import FactRecord
 from seatkeeper_server.tokens import HourOfUse
 
 HOUR: Final = timedelta(hours=1)
-MOST_HOURS: Final = 24 * 366  # of one report, of all entitlements together
+MOST_HOURS: Final = 24 * 250  # of one report, of all entitlements together
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
