@@ -200,3 +200,29 @@ def test_several_servers_on_postgresql(shell: Shell, clusters: Clusters) -> None
     assert told == [("SEATKEEPER_DATABASE", "postgresql://seatkeeper@db.example/seats")]
     assert re.search(r"^server +ok +serving", done.stdout, re.MULTILINE), done
     assert "works" in held.stdout, held
+
+
+def test_connecting_a_local_server(shell: Shell) -> None:
+    """Over TLS with an authority of one's own: connected, lent to without carrying, looked at, disconnected."""
+    write_certificates(shell.folder)
+    port, own = shell.environment["SEATKEEPER_PORT"], str(free_port())
+    code, connect, lend, doctor, disconnect = blocks(DOCS / "howto" / "connect-a-local-server.md", "sh")
+    connect = connect.replace("https://licenses.example.com", f"https://localhost:{port} --ca-file authority.pem")
+    begin = (
+        "seatkeeper cloud --data ./vendor --tls-cert server.pem --tls-key server.key > vendor.log 2>&1 &\n"
+        f"SEATKEEPER_EXCHANGE_EVERY=1 seatkeeper local --data ./site --port {own} > site.log 2>&1 &\n"
+        "until grep -q https: vendor.log && grep -q http: site.log; do sleep 0.1; done\n"
+        "seatkeeper sell acme solver --seats 3 --data ./vendor > /dev/null\n"
+    )
+    known = shell.run(begin + code)
+    (tenant, its_code) = (line.split()[-1] for line in known.stdout.splitlines())
+    without = shell.run(connect.replace(" --ca-file authority.pem", ""), TENANT=tenant, CODE=its_code)
+    done = shell.run(connect + lend, TENANT=tenant, CODE=its_code)
+    arrived = shell.run("until seatkeeper ls --data ./site | grep -q solver; do sleep 0.2; done\n" + doctor)
+    ended = shell.run(disconnect + doctor)
+
+    assert (without.returncode, "--ca-file" in without.stderr) == (1, True), without
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"vendor at https://localhost:{port} +ok +connected; last reached", arrived.stdout), arrived
+    assert ended.returncode == 0, ended.stderr
+    assert "vendor at" not in ended.stdout

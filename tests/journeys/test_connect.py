@@ -169,7 +169,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 
 def test_what_is_lent_and_changed_arrives_by_itself(town: Town) -> None:
-    """Connected, lent, used; grown; shrunk, and the seats come back at the vendor once the site has said that it keeps to it."""
+    """Connected, lent, used; grown; shrunk. Nothing is carried."""
     town.connect()
     town.lend(2)
     assert comes_true(lambda: town.lent() == 2)

@@ -13,7 +13,6 @@ from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import clock, json_moment, print_json, say
 from seatkeeper_server.cli._place import Place, opened
 from seatkeeper_server.cli.token import Tenant, vendor_of
-from seatkeeper_server.settings import LocalSettings
 from seatkeeper_server.upstream import Upstream
 
 
@@ -68,7 +67,6 @@ def connect(
 
 
 def upstream_at(place: Place) -> Upstream:
-    """Give what connects the server whose data this is."""
+    """Give what connects the server whose data this is. The next exchange is at once that server's, which knows how often."""
     seal = place.read(place.seal_key)
-    every = LocalSettings(data=place.settings.data).exchange_every
-    return upstream_of(Office(place.store, place.reader, seal, Visit), timedelta(seconds=every))
+    return upstream_of(Office(place.store, place.reader, seal, Visit), timedelta(0))
