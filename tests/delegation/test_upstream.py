@@ -20,6 +20,8 @@ from seatkeeper_server.service.grants import Grants
 from seatkeeper_server.service.use import MOST_HOURS
 from seatkeeper_server.tokens import HourOfUse, Reported, UseReported
 from seatkeeper_server.upstream import Answer, NoAnswer, Upstream
+from tests.support.postgres import Clusters, servers
+from tests.support.stores import opened
 
 from .town import DAY, RENDER, Server, Town, a_town
 
@@ -283,8 +285,12 @@ def test_a_lost_answer_to_the_first_request(town: Town) -> None:
 
 
 def test_what_was_made_while_the_line_was_down_goes_in_order(town: Town, lab: Connected) -> None:
-    """A report that waits, one by hand, a removal by hand: carried or not, in whatever order, nobody is suspected."""
+    """A report that waits, one by hand, a removal by hand: carried or not, in whatever order, nobody is suspected.
+
+    And no use is lost.
+    """
     lab.line.is_down = True
+    town.take(lab.site, "a")
     lab.pass_to_next()
     town.pass_(HOUR)
     by_hand = town.report("lab-1", carried=False)
@@ -292,10 +298,13 @@ def test_what_was_made_while_the_line_was_down_goes_in_order(town: Town, lab: Co
     town.give_back("lab-1")
     town.pass_(HOUR)
     town.vendor(lambda lending: lending.report(by_hand))
+    states = [site_of(town).state]
     lab.line.is_down = False
     lab.pass_to_next()
+    states.append(site_of(town).state)
 
-    assert site_of(town).state is SiteState.OK
+    assert states == [SiteState.OK, SiteState.OK]
+    assert sum(hour.seat_seconds for hour in hours(town)) == 120
     assert town.lent() == 0
     assert Office(lab.site).read(lambda visit: visit.connections.unanswered(town.tenant)) == []
 
@@ -429,3 +438,32 @@ def test_plain_http_only_where_it_is_meant() -> None:
     assert address("http://licenses.example.com", is_plain=True) == "http://licenses.example.com"
     with pytest.raises(CannotDo, match="--insecure-http"):
         address("http://licenses.example.com", is_plain=False)
+
+
+@pytest.mark.parametrize("server", sorted(servers()))
+def test_a_vendor_on_postgresql(tmp_path: Path, clusters: Clusters, server: str) -> None:
+    """The same there: lent, shrunk, an answer lost."""
+    with opened(server, tmp_path, clusters) as store, a_town(tmp_path, store) as town:
+        town.sell(50)
+        lab = connect(town, town.unlicensed("lab-1"))
+        town.lend("lab-1", 30, days=90, carried=False)
+        lab.line.loses_answers = True
+        lab.pass_to_next()
+        lab.line.loses_answers = False
+        lab.pass_to_next()
+        town.lend("lab-1", 10, days=90, carried=False)
+        lab.pass_to_next()
+
+        assert (lab.lent, town.lent()) == (10, 10)
+        assert site_of(town).state is SiteState.OK
+
+
+def test_a_document_again_is_no_refusal(town: Town, lab: Connected) -> None:
+    """The vendor says that he has it; nothing is changed by it."""
+    report = town.report("lab-1", carried=False)
+    first = town.vendor(lambda lending: lending.exchange(report))
+    heard = site_of(town).heard
+    again = town.vendor(lambda lending: lending.exchange(report))
+
+    assert (first.state, again.state, list(again.tokens)) == (SiteState.OK, SiteState.OK, [])
+    assert site_of(town).heard == heard

@@ -674,11 +674,14 @@ class Lending:
         is_late = site.heard_id != said.jti
         wrong: list[str] = []
         for use in said.uses:
-            share = next((one for one in self._running() if one.share_id == use.sid and one.site_id == site.site_id), None)
+            known = self._books.sites.shares(self._tenant_id)
+            share = next((one for one in known if one.share_id == use.sid and one.site_id == site.site_id), None)
             if share is None:
                 continue
             if is_late:
                 self._books.sites.save_use(self._tenant_id, share.share_id, use.hours)
+            elif share.ended_at is not None:
+                continue
             elif fault := self._take_use(share, use):
                 wrong.append(fault)
         knows_all = said.epoch >= site.sent  # else a document is on its way to it that clears it
