@@ -4,10 +4,10 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench mutants crash linear overload serve lock clean
+.PHONY: help demo test check bench mutants crash linear overload serve bundle bundle-test image-steps lock clean
 
 help:    ## show what there is
-	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: $(READY)    ## see it run: a server, three seats, four programs, a crash, a refusal
 	@$(BIN)/seatkeeper demo
@@ -38,6 +38,15 @@ linear: $(READY) .venv/.debian    ## a million calls against a server, and wheth
 
 overload: $(READY) .venv/.debian    ## five times as many newcomers as can be served, and whether holders notice
 	@$(BIN)/python -m tests.linear.overload
+
+bundle: $(READY)    ## make one file that installs on a machine without a network: build/seatkeeper-….run
+	@$(BIN)/python -m scripts.make_bundle
+
+bundle-test: $(READY) .venv/.debian    ## install, upgrade and roll back such a file where there is no network
+	@$(BIN)/python -m pytest tests/installing/bundle_steps.py -q --timeout 900
+
+image-steps: $(READY) .venv/.debian    ## run the steps of deploy/Dockerfile as they stand, and the server they make
+	@$(BIN)/python -m pytest tests/installing/image_steps.py -q --timeout 900
 
 lock:    ## pin requirements.in into requirements.lock: versions and hashes, no addresses
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q uv

@@ -15,6 +15,7 @@ need curl command -v curl
 need strace command -v strace
 need wrk command -v wrk
 need pgbouncer command -v pgbouncer
+need haproxy command -v haproxy
 need libcurl4-openssl-dev test -e /usr/include/curl/curl.h -o -n "$(find /usr/include -path '*curl/curl.h' 2>/dev/null | head -1)"
 need libssl-dev test -e /usr/include/openssl/evp.h
 

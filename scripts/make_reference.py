@@ -36,6 +36,8 @@ RULES = {
     "version": "this version of the program is not covered",
     "clock": "the server's clock is not to be trusted just now",
     "share-expired": "the local server's share has ended",
+    "restored": "the local server's data were set back, and the time for which it serves all the same is over",
+    "cloned": "there are two of the local server, as it seems, and the time for which it serves all the same is over",
 }
 
 

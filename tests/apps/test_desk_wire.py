@@ -20,6 +20,7 @@ from seatkeeper_server.service.calls import (
     HeldCall,
     HolderView,
     Key,
+    LentOut,
     Occupancy,
     PoolStatus,
     PoolView,
@@ -103,7 +104,15 @@ entitlements = every(
 )
 pools = st.tuples(entitlements, views)
 holders = every(HolderView, name=texts, since=moments, lease_ends_at=moments)
-rosters = every(Occupancy, holders=st.lists(holders, max_size=3), more=numbers, next_free_by=maybe_moment, group_id=maybe_text)
+lent = every(LentOut, name=texts, seats=numbers, counts_until=moments, last_report_at=maybe_moment)
+rosters = every(
+    Occupancy,
+    holders=st.lists(holders, max_size=3),
+    more=numbers,
+    next_free_by=maybe_moment,
+    group_id=maybe_text,
+    lent=st.lists(lent, max_size=2),
+)
 
 
 nonces = every(Nonces, current=texts, previous=maybe_text, answered=st.none() | st.binary(max_size=32), bound=st.booleans())

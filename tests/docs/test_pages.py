@@ -172,12 +172,18 @@ def test_tls(shell: Shell, mutual: bool) -> None:
     assert "works" in shown.stdout
 
 
-def test_the_unit_names_real_settings() -> None:
-    """Each variable in the systemd unit is a setting of the server."""
-    (unit,) = blocks(DOCS / "howto" / "systemd.md", "ini")
+def test_running_under_systemd(shell: Shell) -> None:
+    """The look beforehand shows a unit, and each setting that the page names is one. Nothing is installed."""
+    page = DOCS / "howto" / "systemd.md"
+    look, install, beside = blocks(page, "sh")
+    done = shell.run(look)
     settings = (DOCS / "reference" / "settings.md").read_text()
 
-    assert [name for name in re.findall(r"SEATKEEPER_\w+", unit) if f"`{name}`" not in settings] == []
+    assert "ExecStart=" in done.stdout, done
+    assert install == look.replace("seatkeeper", "sudo seatkeeper", 1).replace(" --print", "")
+    assert f"Environment=SEATKEEPER_DATA={beside.split()[-1]}" in done.stdout
+    named = set(re.findall(r"SEATKEEPER_[A-Z_]*[A-Z]", page.read_text()))
+    assert {name for name in named if f"`{name}`" not in settings} == set()
 
 
 @pytest.mark.skipif(not servers(), reason="there is no PostgreSQL to test with")

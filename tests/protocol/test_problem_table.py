@@ -34,11 +34,15 @@ CONTRACT = {
     "offline.replayed": 402,
     "offline.wrongServer": 402,
     "offline.tooOld": 402,
+    "offline.malformed": 402,
+    "offline.forged": 402,
+    "offline.wrongKey": 402,
+    "offline.wrongKind": 402,
 }
 
 RULES = {
     "pool-full", "feature-exhausted", "group-limit", "reserved", "excluded", "not-authorized", "entitlement-expired",
-    "entitlement-disabled", "exported", "version", "clock", "share-expired",
+    "entitlement-disabled", "exported", "version", "clock", "share-expired", "restored", "cloned",
 }  # fmt: skip
 
 

@@ -98,6 +98,12 @@ class Sold:
     def pools_for_codes(self, tx, asked):
         return tx.pools_for_codes(asked)
 
+    def noticed(self, tx, key, fact, now):
+        pass
+
+    def worded(self, tx, key, denied, now):
+        return denied
+
 
 @dataclass
 class House:

@@ -26,6 +26,7 @@ from seatkeeper_server.service.calls import (
     Entitlement,
     HeldCall,
     HolderView,
+    LentOut,
     Occupancy,
     PoolStatus,
     PoolView,
@@ -129,6 +130,7 @@ class _Roster(Struct, array_like=True):
     more: int
     next_free_by: datetime | None
     group_id: str | None
+    lent: list[LentOut]
 
 
 class _Served(Struct, array_like=True, tag=0):
@@ -224,7 +226,7 @@ def read_batch(frame: memoryview) -> tuple[float, list[tuple[int, Result]]]:
     batch = _read_batch(frame)
     pools = batch.pools
     rosters = [
-        Occupancy(holders=each.holders, more=each.more, next_free_by=each.next_free_by, group_id=each.group_id)
+        Occupancy(holders=each.holders, more=each.more, next_free_by=each.next_free_by, group_id=each.group_id, lent=each.lent)
         for each in batch.rosters
     ]
     return batch.seconds, [
@@ -270,7 +272,9 @@ class _Writer:
         place = self._known.get(id(occupancy))
         if place is None:
             place = self._known[id(occupancy)] = len(self._rosters)
-            self._rosters.append(_Roster(occupancy.holders, occupancy.more, occupancy.next_free_by, occupancy.group_id))
+            self._rosters.append(
+                _Roster(occupancy.holders, occupancy.more, occupancy.next_free_by, occupancy.group_id, occupancy.lent)
+            )
         return place
 
     def _why(self, why: Refusal) -> _Why:

@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class Office(Generic[Visit]):
-    """Opens visits, each made by `opened` of a catalogue, a vault, the leases' time and the calendar's; `after` hears of changes."""
+    """Opens visits, each made by `opened` of a catalogue, a vault, leases' and calendar's time; `after` hears of changes."""
 
     def __init__(
         self,

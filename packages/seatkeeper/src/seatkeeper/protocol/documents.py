@@ -412,7 +412,7 @@ class Covered(Struct, frozen=True, kw_only=True):
     end: float
 
 
-class Covers(Struct, frozen=True, kw_only=True):
+class Covers(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a local server's key may sign for: its grants' entitlements, features and end; `each` says it one by one."""
 
     entitlements: list[str]
