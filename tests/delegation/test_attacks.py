@@ -265,17 +265,3 @@ def test_a_wrong_report_of_somebody_else(town: Town) -> None:
         town.vendor(lambda lending: lending.report(token))
 
     assert caught.value.problem == "offline.forged"
-
-
-def test_time_passes_until_the_last_second_of_a_grant(town: Town) -> None:
-    """Forty days without the vendor: it serves to the last second, warns before, and explains itself afterwards."""
-    town.lend("lab-1", 10, days=40)
-    lab = town.sites["lab-1"]
-    town.pass_(40 * DAY - timedelta(seconds=1))
-    held = town.take(lab, "a")
-    assert isinstance(held, Served)
-    assert town.believed(lab, held).exp == town.now.timestamp() + 1
-    town.pass_(timedelta(seconds=1))
-    late = town.take(lab, "b")
-
-    assert (problem(late), rule(late)) == ("entitlement.expired", "share-expired")

@@ -176,7 +176,10 @@ class License:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LentRecord:
-    """What an entitlement on this server rests on: document `number` of a share, which began with document `began`."""
+    """What an entitlement on this server rests on: document `number` of a share, which began at `began`.
+
+    `warned` is of how many percent of the grant's time was warned.
+    """
 
     tenant_id: str
     entitlement_id: str
@@ -188,6 +191,7 @@ class LentRecord:
     ended_at: datetime | None = None
     reported: int = 0
     reported_head: str = ""
+    warned: int = 0
 
     @property
     def key(self) -> PoolKey:

@@ -222,6 +222,7 @@ class Sites:
             ended_at=maybe_micros(record.ended_at),
             reported=record.reported,
             reported_head=record.reported_head,
+            warned=record.warned,
         )
 
     def put_tenant(self, tenant_id: str, name: str, contact: str | None, now: datetime) -> None:
@@ -396,4 +397,5 @@ def _to_lent(row: Row) -> LentRecord:
         ended_at=maybe_moment(row[7]),
         reported=row[8],
         reported_head=row[9],
+        warned=row[10],
     )
