@@ -650,14 +650,12 @@ class Lending:
     def _heard(self, said: tokens.Said) -> Site:
         """Remember that a server has said something: once, and after all that it said before."""
         site = next(site for site in self.sites() if site.site_id == said.site)
-        if self._books.sites.has_applied(self._tenant_id, said.jti):
-            raise TokenRefused("offline.replayed", "this token was applied before; nothing was changed")
+        self._apply_once(said.jti)
         if said.seq <= site.heard:
             state = SiteState.CLONED if said.seq == site.heard else SiteState.RESTORED
             if said.seq < site.heard and not isinstance(said, Reported):
                 raise TokenRefused("offline.tooOld", f"{site.name} has said later things since: make a new token there")
             site = replace(site, state=state, state_since=self._now)
-        self._apply_once(said.jti)
         site = replace(site, heard=max(site.heard, said.seq), heard_id=said.jti)
         self._books.sites.save_site(site)
         return site
