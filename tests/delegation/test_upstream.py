@@ -467,3 +467,14 @@ def test_a_document_again_is_no_refusal(town: Town, lab: Connected) -> None:
 
     assert (first.state, again.state, list(again.tokens)) == (SiteState.OK, SiteState.OK, [])
     assert site_of(town).heard == heard
+
+
+def test_a_clock_that_was_wrong_keeps_nobody_waiting(town: Town, lab: Connected) -> None:
+    """The next try was noted a year ahead, and the clock was put right since: it is due now."""
+    lab.town.pass_(365 * DAY)
+    lab.upstream.step()
+    town.pass_(-365 * DAY)
+    tried = lab.line.tried
+    lab.upstream.step()
+
+    assert lab.line.tried > tried

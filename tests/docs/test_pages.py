@@ -51,6 +51,22 @@ def test_freeing_a_stuck_seat(shell: Shell) -> None:
     assert re.search(r"bob@.* is refused until .*\nbob@.* is not blocked any more", done.stdout)
 
 
+def test_a_license_server_in_a_closed_network(shell: Shell) -> None:
+    """Licensed, lent to, served from, reported by and taken back from, with files only."""
+    page = blocks(DOCS / "howto" / "local-in-a-closed-network.md", "sh")
+    named = (
+        'export TENANT=$(seatkeeper site code --data vendor --json | sed -n \'s/.*tenantId": "\\(.*\\)",/\\1/p\')\n'
+        'export CODE=$(seatkeeper site code --data vendor --json | sed -n \'s/.*activationCode": "\\(.*\\)"/\\1/p\')\n'
+        "export ENTITLEMENT=$(seatkeeper ls --data vendor | sed -n 's/\\(ent_[^ ]*\\) *acme.*/\\1/p')\n"
+    )
+    done = shell.run(page[0] + named + "".join(page[1:]))
+
+    assert done.returncode == 0, done.stderr
+    assert "works in the closed network" in done.stdout
+    for said in ("lab-1 is licensed", "nothing is lent beyond that", "30 seats of solver for acme are lent", "was given back"):
+        assert said in done.stderr
+
+
 def test_finding_out_why(shell: Shell) -> None:
     """By the id, however it is typed, and by looking through a customer's refusals."""
     by_id, by_customer, contact = blocks(DOCS / "howto" / "why-refused.md", "sh")

@@ -25,7 +25,7 @@ import structlog
 from msgspec import DecodeError, Struct, json
 
 from seatkeeper.protocol.text import visible
-from seatkeeper_server.domain.backoff import pause_after, pause_between
+from seatkeeper_server.domain.backoff import LONGEST, pause_after, pause_between
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.connections import MOST_ERROR, Connection, ConnectionBook, Letter, address
@@ -181,8 +181,13 @@ class Upstream:
 
     def step(self) -> None:
         """Exchange with every vendor with whom that is due."""
-        due = self._office.read(lambda visit: [one for one in visit.connections.all() if one.next_at <= visit.now])
-        for connection in due:
+        connections, now = self._office.read(lambda visit: (visit.connections.all(), visit.now))
+        latest = now + LONGEST + 2 * self._every
+        if any(one.next_at > latest for one in connections):
+            self.begin()  # that was noted under a clock that was wrong
+        for connection in connections:
+            if now < connection.next_at <= latest:
+                continue
             tenant_id = connection.tenant_id
             if self._office.do(lambda visit, of=tenant_id: visit.connections.claim(of, visit.now, visit.now + TURN)):  # type: ignore[misc]
                 self._exchange(connection)

@@ -7,15 +7,17 @@ document can be redirected and carried.
 import os
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
-from seatkeeper_server.cli._failures import Unusable, wrong_values_told
+from seatkeeper_server.cli._failures import Mistyped, Unusable, wrong_values_told
 from seatkeeper_server.cli._options import Data, Database, Json, Sold, typed
 from seatkeeper_server.cli._output import NOTHING, clock, day, json_moment, print_json, print_table, say
 from seatkeeper_server.cli._place import Desk, Place, opened
+from seatkeeper_server.cli._remote import Remote
 from seatkeeper_server.domain.catalogue import read_end
 from seatkeeper_server.domain.intervals import read_interval
 from seatkeeper_server.domain.quoting import quoted
@@ -31,22 +33,43 @@ Result = TypeVar("Result")
 Called = Annotated[str, Parameter(help="Which local server, by its name or its id.")]
 Out = Annotated[Path | None, Parameter(name=("--out", "-o"), help="Write the token into this file.", show_default=False)]
 Tenant = Annotated[
-    str | None, Parameter(env_var="SEATKEEPER_VENDOR", help="The vendor, where there are several.", show_default=False)
+    str | None,
+    Parameter(
+        env_var="SEATKEEPER_VENDOR", help="The vendor, where there are several; by id with --server.", show_default=False
+    ),
+]
+Server = Annotated[
+    str | None,
+    Parameter(
+        env_var="SEATKEEPER_VENDOR_SERVER",
+        help="Do it on this server of the vendor's, as an API client: SEATKEEPER_CLIENT_ID, SEATKEEPER_CLIENT_SECRET.",
+        show_default=False,
+    ),
 ]
 
 
-def code(*, tenant: Tenant = None, data: Data = None, database: Database = None, json: Json = False) -> None:
+def code(
+    *, tenant: Tenant = None, server: Server = None, data: Data = None, database: Database = None, json: Json = False
+) -> None:
     """Show the activation code by which local servers are licensed; it is made if there is none."""
-    with opened(data, database, create=True) as place, place.transaction() as desk:
-        tenant_id, found = lending.site_code(desk.catalogue, place.vault(desk), tenant, now=desk.now, random=os.urandom)
+    if server is not None:
+        tenant_id, found = _far(server, tenant, Remote.code)
+    else:
+        with opened(data, database, create=True) as place, place.transaction() as desk:
+            tenant_id, found = lending.site_code(desk.catalogue, place.vault(desk), tenant, now=desk.now, random=os.urandom)
     if json:
         print_json({"tenantId": tenant_id, "activationCode": found})
     else:
         say(f"tenant           {tenant_id}", f"activation code  {found}")
 
 
-def list_(*, tenant: Tenant = None, data: Data = None, database: Database = None, json: Json = False) -> None:
+def list_(
+    *, tenant: Tenant = None, server: Server = None, data: Data = None, database: Database = None, json: Json = False
+) -> None:
     """List the local servers: whether they are licensed and believed, what is lent to them, and their last report."""
+    if server is not None:
+        _print_far(_far(server, tenant, Remote.sites), json=json)
+        return
     found = _as_vendor(tenant, data, database, _everything)
     if json:
         print_json([_as_data(site, exports) for site, exports in found])
@@ -72,6 +95,7 @@ def lend(
     skew: Annotated[str | None, typed("By how much its clock may be off, such as 12h; a day unless given.")] = None,
     out: Out = None,
     tenant: Tenant = None,
+    server: Server = None,
     data: Data = None,
     database: Database = None,
     json: Json = False,
@@ -90,7 +114,12 @@ def lend(
         site = vendor.site(to)
         return vendor.lend(bought.entitlement_id, site.site_id, seats=seats, features=features, until=ends_at, skew=allowed)
 
-    token = _as_vendor(tenant, data, database, work)
+    if server is None:
+        token = _as_vendor(tenant, data, database, work)
+    elif skew is not None:
+        raise Mistyped("skew: it is set beside the vendor's data, not with --server")
+    else:
+        token = _far(server, tenant, lambda vendor: vendor.lend(entitlement, to, seats, features, ends_at))
     hand_out(token, out, f"carry it to {to}: seatkeeper token apply FILE", json=json)
 
 
@@ -101,6 +130,7 @@ def fresh(
     to: Annotated[str | None, Parameter(help="Which local server, where there are several.", show_default=False)] = None,
     out: Out = None,
     tenant: Tenant = None,
+    server: Server = None,
     data: Data = None,
     database: Database = None,
     json: Json = False,
@@ -110,7 +140,10 @@ def fresh(
     def work(vendor: Lending, desk: Desk) -> str:
         return vendor.fresh_token(find(desk.catalogue, entitlement).entitlement_id, to)
 
-    token = _as_vendor(tenant, data, database, work)
+    if server is None:
+        token = _as_vendor(tenant, data, database, work)
+    else:
+        token = _far(server, tenant, lambda vendor: vendor.fresh(entitlement))
     hand_out(token, out, "carry it to the local server: seatkeeper token apply FILE", json=json)
 
 
@@ -122,6 +155,7 @@ def back(
         str | None, Parameter(name="--from", help="Which local server, where there are several.", show_default=False)
     ] = None,
     tenant: Tenant = None,
+    server: Server = None,
     data: Data = None,
     database: Database = None,
 ) -> None:
@@ -130,7 +164,10 @@ def back(
     def work(vendor: Lending, desk: Desk) -> None:
         vendor.take_back(find(desk.catalogue, entitlement).entitlement_id, None, from_)
 
-    _as_vendor(tenant, data, database, work)
+    if server is None:
+        _as_vendor(tenant, data, database, work)
+    else:
+        _far(server, tenant, lambda vendor: vendor.back(entitlement))
 
 
 def renew(
@@ -139,18 +176,27 @@ def renew(
     *,
     out: Out = None,
     tenant: Tenant = None,
+    server: Server = None,
     data: Data = None,
     database: Database = None,
     json: Json = False,
 ) -> None:
     """Renew a local server's own license, and print the token to carry there."""
-    token = _as_vendor(tenant, data, database, lambda vendor, desk: vendor.renew_license(vendor.site(name).site_id))
+    if server is None:
+        token = _as_vendor(tenant, data, database, lambda vendor, desk: vendor.renew_license(vendor.site(name).site_id))
+    else:
+        token = _far(server, tenant, lambda vendor: vendor.renew(name))
     hand_out(token, out, f"carry it to {name}: seatkeeper token apply FILE", json=json)
 
 
-def forget(name: Called, /, *, tenant: Tenant = None, data: Data = None, database: Database = None) -> None:
+def forget(
+    name: Called, /, *, tenant: Tenant = None, server: Server = None, data: Data = None, database: Database = None
+) -> None:
     """End the license of a local server that is lost; nothing may be lent to it any more."""
-    _as_vendor(tenant, data, database, lambda vendor, desk: vendor.forget(vendor.site(name).site_id))
+    if server is None:
+        _as_vendor(tenant, data, database, lambda vendor, desk: vendor.forget(vendor.site(name).site_id))
+    else:
+        _far(server, tenant, lambda vendor: vendor.forget(name))
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------
@@ -176,6 +222,32 @@ def hand_out(token: str, out: Path | None, what_next: str, *, json: bool) -> Non
         say(token, flush=True)
     if out is not None or not sys.stdout.isatty():
         print(f"seatkeeper: {what_next}", file=sys.stderr)
+
+
+def _far(server: str, tenant: str | None, work: Callable[[Remote], Result]) -> Result:
+    """Do something on a vendor's server at a distance."""
+    with closing(Remote(server, tenant)) as vendor:
+        return work(vendor)
+
+
+def _print_far(found: list[dict[str, Any]], *, json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    columns = ("name", "id", "license until", "state", "lent", "last report")
+    rows = [
+        [
+            site["name"],
+            site["id"],
+            str(site["leaseExpiry"])[:10] if site["licenseActive"] else "ended",
+            site["state"],
+            ", ".join(f"{share['entitlement']}: {share['seats']} until {share['until'][:10]}" for share in site["shares"])
+            or NOTHING,
+            str(site["lastReport"] or NOTHING)[:19],
+        ]
+        for site in found
+    ]
+    print_table(columns, rows, whole="id")
 
 
 def _as_vendor(tenant: str | None, data: Path | None, database: str | None, work: Callable[[Lending, Desk], Result]) -> Result:

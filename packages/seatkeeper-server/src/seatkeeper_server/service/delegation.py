@@ -193,9 +193,10 @@ class License:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LentRecord:
-    """What an entitlement on this server rests on: document `number` of a share, which began with document `began`.
+    """What an entitlement on this server rests on: document `number` of a share, which began at `began`.
 
-    Reported are its facts up to number `reported`, and its use until `reported_at`.
+    Reported are its facts up to number `reported`, and its use until `reported_at`; `warned` is of how many percent of the
+    grant's time was warned.
     """
 
     tenant_id: str
@@ -209,6 +210,7 @@ class LentRecord:
     reported: int = 0
     reported_head: str = ""
     reported_at: datetime | None = None
+    warned: int = 0
 
     @property
     def key(self) -> PoolKey:

@@ -18,7 +18,7 @@ from seatkeeper.protocol import envelopes
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server import tokens
 from seatkeeper_server.domain.facts import Note
-from seatkeeper_server.domain.sites import SiteState, warned
+from seatkeeper_server.domain.sites import OVER, SiteState, warned
 from seatkeeper_server.domain.terms import SEAT, Kind, Overdraft, Right, Switch
 from seatkeeper_server.service import recording, use
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound, SealedCode
@@ -35,6 +35,7 @@ from seatkeeper_server.service.delegation import (
     readable,
 )
 from seatkeeper_server.service.ports import FactRecord, PoolKey
+from seatkeeper_server.service.timekeeping import set_clock_back
 from seatkeeper_server.service.workspace import settled
 from seatkeeper_server.tokens import (
     GrantGiven,
@@ -50,6 +51,7 @@ from seatkeeper_server.tokens import (
 )
 
 MAX_NAME: Final = 50  # characters of a server's name
+CLOCKS_AGREE: Final = timedelta(days=1)  # a clock that is further behind the vendor's document is itself wrong
 
 Random = Callable[[int], bytes]
 
@@ -356,10 +358,17 @@ class Grants:
 
     def _believe_again(self, own: OwnLicense, said: tokens.FromVendor) -> None:
         """Note the vendor's last word: it raises the epoch and clears this server of suspicion."""
+        self._set_clock(_at(said.iat))
         own = replace(own, epoch=max(own.epoch, said.seq), sent=max(own.sent, said.heard), state=SiteState.OK, state_since=None)
         self._books.sites.save_own_license(own)
         for record in self._running(said.tid):
             self._books.sites.set_end(record.key, record.until)
+
+    def _set_clock(self, said_at: datetime) -> None:
+        """Lower a recorded moment that was wrong, if what the clock says now agrees with the vendor's."""
+        alive = self._books.tx.alive()
+        if alive is not None and alive.offset and self._now - alive.offset + CLOCKS_AGREE >= said_at:
+            set_clock_back(self._books.tx, self._now - alive.offset)
 
     def _apply_once(self, said: tokens.FromVendor) -> None:
         if self._books.sites.has_applied(said.tid, said.jti):
@@ -489,6 +498,25 @@ def suspect(books: Books, tenant_id: str, state: SiteState, now: datetime) -> bo
             books.sites.set_end(record.key, min(record.until, now + own.patience))
     recording.append(books.tx, tenant_id, tenant_id, [Note(at=now, what="suspect", data={"state": state.value})], now)
     return True
+
+
+def look_after(books: Books, now: datetime) -> list[str]:
+    """See whether this server's clock is to be believed, and warn of grants that run out; sentences about what is news."""
+    said: list[str] = []
+    alive = books.tx.alive()
+    for own in books.sites.own_licenses():
+        if alive is not None and alive.offset and suspect(books, own.tenant_id, SiteState.CLOCK, now):
+            said.append(f"the clock is behind what was recorded: {own.name} is {SiteState.CLOCK.value}")
+        for record in books.sites.lent(own.tenant_id):
+            percent = warning(record, now)
+            if record.ended_at is None and percent > record.warned:
+                books.sites.save_lent(replace(record, warned=percent))
+                data = {"percent": percent, "until": record.until.isoformat()}
+                note = Note(at=now, what="grantRunsOut", data=data)
+                recording.append(books.tx, own.tenant_id, record.entitlement_id, [note], now)
+                what = "is over" if percent == OVER else f"has used up {percent} % of its time"
+                said.append(f"the grant of {record.entitlement_id} {what}: it ends at {_moment(record.until.timestamp())}")
+    return said
 
 
 def warning(record: LentRecord, now: datetime) -> int:

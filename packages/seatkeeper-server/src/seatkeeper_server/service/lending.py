@@ -751,18 +751,15 @@ class Lending:
         changes nothing about the order. What was made after it under an older number is from a server that has forgotten.
         """
         site = next(site for site in self.sites() if site.site_id == said.site)
-        if self._books.sites.has_applied(self._tenant_id, said.jti):
-            raise TokenRefused(TokenRefused.REPLAYED, "this token was applied before; nothing was changed")
+        self._apply_once(said.jti)
         made_at = datetime.fromtimestamp(said.iat, tz=UTC)
         if said.seq < site.heard and site.heard_made_at is not None and made_at < site.heard_made_at:
-            self._apply_once(said.jti)
             return site
         if said.seq <= site.heard:
             state = SiteState.CLONED if said.seq == site.heard else SiteState.RESTORED
             if said.seq < site.heard and not isinstance(said, Reported):
                 raise TokenRefused("offline.tooOld", f"{site.name} has said later things since: make a new token there")
             site = replace(site, state=state, state_since=self._now)
-        self._apply_once(said.jti)
         site = replace(site, heard=max(site.heard, said.seq), heard_id=said.jti, heard_made_at=made_at)
         self._books.sites.save_site(site)
         return site

@@ -224,6 +224,7 @@ class Sites:
             reported=record.reported,
             reported_head=record.reported_head,
             reported_at=maybe_micros(record.reported_at),
+            warned=record.warned,
         )
 
     def put_tenant(self, tenant_id: str, name: str, contact: str | None, now: datetime) -> None:
@@ -400,4 +401,5 @@ def _to_lent(row: Row) -> LentRecord:
         reported=row[8],
         reported_head=row[9],
         reported_at=maybe_moment(row[10]),
+        warned=row[11],
     )

@@ -123,6 +123,7 @@ CREATE TABLE lent (
     ended_at       BIGINT,
     reported       BIGINT           NOT NULL DEFAULT 0,   -- facts up to this number were reported
     reported_head  TEXT COLLATE "C" NOT NULL DEFAULT '',
+    warned         BIGINT           NOT NULL DEFAULT 0,   -- of its end: after so many percent of its time
     PRIMARY KEY (tenant_id, entitlement_id),
     FOREIGN KEY (tenant_id, entitlement_id) REFERENCES pool
 );

@@ -123,6 +123,7 @@ CREATE TABLE lent (
     ended_at       INTEGER,
     reported       INTEGER NOT NULL DEFAULT 0,   -- facts up to this number were reported
     reported_head  TEXT    NOT NULL DEFAULT '',
+    warned         INTEGER NOT NULL DEFAULT 0,   -- of its end: after so many percent of its time
     PRIMARY KEY (tenant_id, entitlement_id),
     FOREIGN KEY (tenant_id, entitlement_id) REFERENCES pool
 ) STRICT, WITHOUT ROWID;
