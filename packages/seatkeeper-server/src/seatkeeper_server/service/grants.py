@@ -283,6 +283,7 @@ class Grants:
             until=until,
             reported=0 if is_new or before is None else before.reported,
             reported_head="" if is_new or before is None else before.reported_head,
+            reported_at=self._now if is_new or before is None else before.reported_at,
         )
         self._books.sites.save_lent(record)
         self._believe_again(replace(own, patience=timedelta(seconds=said.patience)), said)
@@ -368,10 +369,10 @@ class Grants:
             upto=bought.record.facts,
             head=bought.record.head.hex(),
             used=bought.pool.seats.used,
-            hours=use.by_hour(facts, tallies[SEAT].used, self._now),
+            hours=use.by_hour(facts, tallies[SEAT].used, record.reported_at or record.granted_at, self._now),
             used_up={key: tally.used for key, tally in tallies.items() if tally.right.kind is Kind.USAGE_COUNT},
         )
-        return replace(record, reported=report.upto, reported_head=report.head), report
+        return replace(record, reported=report.upto, reported_head=report.head, reported_at=self._now), report
 
     def _out(self, key: PoolKey) -> list[OutStill]:
         """Give what programs still believe in, by the moment until which they do."""

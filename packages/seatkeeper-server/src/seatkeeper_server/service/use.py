@@ -5,10 +5,11 @@ Facts say when something became true, so what is read of an hour that is over is
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.service.delegation import DayOfUse
 from seatkeeper_server.service.explaining import read_data
 from seatkeeper_server.service.ports import FactRecord
 from seatkeeper_server.tokens import HourOfUse
@@ -18,28 +19,55 @@ MOST_HOURS: Final = 24 * 366  # of one report
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def by_hour(facts: Sequence[FactRecord], used: int, now: datetime) -> list[HourOfUse]:
-    """Give the hours from the first of these facts on; `used` seats are held after the last of them."""
+def by_hour(facts: Sequence[FactRecord], used: int, since: datetime, now: datetime) -> list[HourOfUse]:
+    """Give the hours from a moment on; `used` seats are held after the last of these facts.
+
+    The first and the last hour may be parts of one: what is reported of the same hour in two parts adds up to the whole.
+    """
     by_start: dict[datetime, list[Move]] = defaultdict(list)
-    for fact in sorted(facts, key=lambda fact: fact.at):
-        by_start[_hour_of(fact.at)].append((fact.at, _moved(fact), _denied(fact)))
+    for fact in sorted((fact for fact in facts if fact.recorded_at >= since), key=lambda fact: fact.at):
+        at = max(fact.at, since)  # what became true before, and was noticed since
+        by_start[_hour_of(at)].append((at, _moved(fact), _denied(fact)))
     held = used - sum(moved for moves in by_start.values() for _, moved, _ in moves)
     hours: list[HourOfUse] = []
-    start = min(by_start, default=now)
-    while by_start and start <= now and len(hours) < MOST_HOURS:
-        hour, held = _hour(start, by_start.get(start, []), held, min(now, start + HOUR))
+    start = _hour_of(since)
+    while start < now and len(hours) < MOST_HOURS:
+        hour, held = _hour(start, by_start.get(start, []), held, max(start, since), min(now, start + HOUR))
         hours.append(hour)
         start += HOUR
     return hours
 
 
+def by_day(hours: Sequence[HourOfUse]) -> list[DayOfUse]:
+    """Add hours up to days; hours between the first and the last that nobody has reported are counted as missing."""
+    known: dict[date, list[HourOfUse]] = defaultdict(list)
+    for hour in hours:
+        known[datetime.fromtimestamp(hour.hour, tz=UTC).date()].append(hour)
+    first, last = (hours[0].hour, hours[-1].hour) if hours else (0, 0)
+    days = []
+    for day, some in sorted(known.items()):
+        start = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+        expected = sum(first <= start + number * 3_600 <= last for number in range(24))
+        days.append(
+            DayOfUse(
+                day=day,
+                high=max(hour.high for hour in some),
+                low=min(hour.low for hour in some),
+                denials=sum(hour.denials for hour in some),
+                seat_hours=round(sum(hour.seat_seconds for hour in some) / 3_600, 2),
+                hours_missing=expected - len(some),
+            )
+        )
+    return days
+
+
 Move = tuple[datetime, int, int]  # when, by how many seats, how many refusals
 
 
-def _hour(start: datetime, moves: Sequence[Move], held: int, end: datetime) -> tuple[HourOfUse, int]:
+def _hour(start: datetime, moves: Sequence[Move], held: int, since: datetime, end: datetime) -> tuple[HourOfUse, int]:
     """Give an hour, and how many seats are held at its end."""
     high = low = held
-    seconds, since = 0.0, start
+    seconds = 0.0
     for at, moved, _ in moves:
         seconds += held * (at - since).total_seconds()
         held, since = held + moved, at

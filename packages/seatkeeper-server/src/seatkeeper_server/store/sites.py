@@ -223,6 +223,7 @@ class Sites:
             reported=record.reported,
             reported_head=record.reported_head,
             warned=record.warned,
+            reported_at=maybe_micros(record.reported_at),
         )
 
     def put_tenant(self, tenant_id: str, name: str, contact: str | None, now: datetime) -> None:
@@ -398,4 +399,5 @@ def _to_lent(row: Row) -> LentRecord:
         reported=row[8],
         reported_head=row[9],
         warned=row[10],
+        reported_at=maybe_moment(row[11]),
     )
