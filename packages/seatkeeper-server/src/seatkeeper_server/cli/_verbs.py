@@ -59,6 +59,7 @@ GROUPS = (
         18,
         (
             ("list", "list_", "List the local servers, and what is lent to them.", "seatkeeper site list"),
+            ("use", "use", "Show what local servers reported of their use.", "seatkeeper site use lab-1"),
             ("code", "code", "Show the code by which local servers are licensed.", "seatkeeper site code --json"),
             (
                 "lend",

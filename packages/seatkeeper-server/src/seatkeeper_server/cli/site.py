@@ -23,7 +23,7 @@ from seatkeeper_server.domain.intervals import read_interval
 from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.domain.terms import SEAT
 from seatkeeper_server.service import lending
-from seatkeeper_server.service.delegation import Export, Site
+from seatkeeper_server.service.delegation import Export, ShareUse, Site
 from seatkeeper_server.service.finding import find
 from seatkeeper_server.service.lending import Lending
 from seatkeeper_server.service.vendors import the_vendor
@@ -78,6 +78,40 @@ def list_(
     else:
         columns = ("name", "id", "license until", "state", "lent", "last report")
         print_table(columns, [_row(site, exports) for site, exports in found], whole="id")
+
+
+def use(
+    name: Annotated[str | None, Parameter(help="Which local server; all of them unless given.")] = None,
+    /,
+    *,
+    tenant: Tenant = None,
+    data: Data = None,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Show what local servers reported of their use: most and fewest seats held, refusals and seat-hours, day by day."""
+    found = _as_vendor(tenant, data, database, lambda vendor, desk: _used(vendor, desk, name))
+    if json:
+        print_json([_use_data(what, used) for what, used in found])
+    elif not any(used.days for _, used in found):
+        say("Nothing was reported yet: on the local server, seatkeeper token report; then seatkeeper token apply here.")
+    else:
+        columns = ("server", "entitlement", "day", "high", "low", "refused", "seat-hours", "hours missing")
+        rows = [
+            [
+                used.site.name,
+                what,
+                f"{one.day}",
+                f"{one.high}",
+                f"{one.low}",
+                f"{one.denials}",
+                f"{one.seat_hours:g}",
+                f"{one.hours_missing}",
+            ]
+            for what, used in found
+            for one in used.days
+        ]
+        print_table(columns, rows, right=columns[3:])
 
 
 def lend(
@@ -268,6 +302,34 @@ def _everything(vendor: Lending, desk: Desk) -> list[tuple[Site, list[tuple[str,
         for export in vendor.exports(bought.entitlement_id)
     ]
     return [(site, [each for each in lent if each[1].site.site_id == site.site_id]) for site in vendor.sites()]
+
+
+def _used(vendor: Lending, desk: Desk, name: str | None) -> list[tuple[str, ShareUse]]:
+    """Give what was reported of each share, by the entitlement's words."""
+    words = {bought.entitlement_id: f"{bought.customer}/{bought.product}" for bought in desk.catalogue.bought()}
+    return [(words[used.entitlement_id], used) for used in vendor.uses(name)]
+
+
+def _use_data(what: str, used: ShareUse) -> dict[str, object]:
+    days = [
+        {
+            "day": str(one.day),
+            "high": one.high,
+            "low": one.low,
+            "denials": one.denials,
+            "seatHours": one.seat_hours,
+            "hoursMissing": one.hours_missing,
+        }
+        for one in used.days
+    ]
+    return {
+        "localLicenseServerId": used.site.site_id,
+        "name": used.site.name,
+        "shareId": used.share_id,
+        "entitlement": what,
+        "facts": used.facts,
+        "days": days,
+    }
 
 
 def _row(site: Site, exports: list[tuple[str, Export]]) -> list[str]:

@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -150,6 +150,29 @@ class Export:
     counts_until: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayOfUse:
+    """A day of a share, as its server reported it: most and fewest seats held, refusals, seat-hours, and hours not reported."""
+
+    day: date
+    high: int
+    low: int
+    denials: int
+    seat_hours: float
+    hours_missing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareUse:
+    """What a vendor knows of the use of a share: its days, and the facts up to a number."""
+
+    share_id: str
+    entitlement_id: str
+    site: Site
+    facts: int
+    days: Sequence[DayOfUse]
+
+
 # --- on a local server ---------------------------------------------------------------------------------------------
 
 
@@ -209,8 +232,8 @@ class LentRecord:
     ended_at: datetime | None = None
     reported: int = 0
     reported_head: str = ""
-    reported_at: datetime | None = None
     warned: int = 0
+    reported_at: datetime | None = None
 
     @property
     def key(self) -> PoolKey:
@@ -283,6 +306,10 @@ class SiteBook(Protocol):
 
     def save_use(self, tenant_id: str, share_id: str, hours: Sequence[HourOfUse]) -> None:
         """Keep the hours of use that a server reported."""
+        ...
+
+    def use(self, tenant_id: str, share_id: str) -> list[HourOfUse]:
+        """Give the hours of use that were reported."""
         ...
 
     # a local server's

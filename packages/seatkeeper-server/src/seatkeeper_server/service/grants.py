@@ -395,7 +395,7 @@ class Grants:
         bought = self._bought(record.key)
         facts: Sequence[FactRecord] = self._books.sites.facts_after(record.key, record.reported)
         tallies = bought.pool.tallies
-        since = min(record.reported_at or min((fact.at for fact in facts), default=self._now), self._now)
+        since = min(record.reported_at or record.granted_at, self._now)
         until = min(self._now, use.hour_of(since) + most_hours * use.HOUR)
         later: Sequence[FactRecord] = ()
         if until < self._now:

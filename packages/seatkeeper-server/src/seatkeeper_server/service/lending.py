@@ -43,11 +43,13 @@ from seatkeeper_server.service.delegation import (
     Export,
     Keyholder,
     Share,
+    ShareUse,
     Site,
     TokenRefused,
     readable,
 )
 from seatkeeper_server.service.ports import PoolKey
+from seatkeeper_server.service.use import by_day
 from seatkeeper_server.service.workspace import Workspace, settled
 from seatkeeper_server.tokens import (
     GrantGiven,
@@ -329,6 +331,22 @@ class Lending:
             out_of_sync=self._is_behind(share, newest),
             counts_until=max((place.free_at for place in held if place.free_at), default=self._now),
         )
+
+    def uses(self, site_id: str | None = None) -> list[ShareUse]:
+        """Give what servers have reported of the use of their shares, day by day; ended shares too."""
+        sites = {site.site_id: site for site in self.sites()}
+        wanted = None if site_id is None else self.site(site_id).site_id
+        return [
+            ShareUse(
+                share_id=share.share_id,
+                entitlement_id=share.entitlement_id,
+                site=sites[share.site_id],
+                facts=share.facts,
+                days=by_day(self._books.sites.use(self._tenant_id, share.share_id)),
+            )
+            for share in self._books.sites.shares(self._tenant_id)
+            if wanted in (None, share.site_id)
+        ]
 
     def lend(
         self,

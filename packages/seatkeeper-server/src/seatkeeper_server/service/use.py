@@ -3,12 +3,13 @@
 Facts say when something became true, so what is read of an hour that is over is exact whenever it is read.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.service.delegation import DayOfUse
 from seatkeeper_server.service.explaining import read_data
 from seatkeeper_server.service.ports import FactRecord
 from seatkeeper_server.tokens import HourOfUse
@@ -33,8 +34,7 @@ def by_hour(facts: Sequence[FactRecord], used: int, since: datetime, now: dateti
         end = min(now, hour_of(start) + HOUR)
         its = [moves.popleft() for _ in range(sum(at < end or end == now for at, _, _ in moves))]
         hour, held = _hour(start, its, held, end)
-        if hour.high or hour.denials or end - start < HOUR:
-            hours.append(hour)
+        hours.append(hour)
         start = end
     return hours
 
@@ -48,6 +48,29 @@ def cut(facts: Sequence[FactRecord], until: datetime) -> tuple[Sequence[FactReco
 def moved(facts: Sequence[FactRecord]) -> int:
     """Tell by how many seats facts changed what is held."""
     return sum(map(_moved, facts))
+
+
+def by_day(hours: Sequence[HourOfUse]) -> list[DayOfUse]:
+    """Add hours up to days; hours between the first and the last that nobody has reported are counted as missing."""
+    known: dict[date, list[HourOfUse]] = defaultdict(list)
+    for hour in hours:
+        known[datetime.fromtimestamp(hour.hour, tz=UTC).date()].append(hour)
+    first, last = (hours[0].hour, hours[-1].hour) if hours else (0, 0)
+    days = []
+    for day, some in sorted(known.items()):
+        start = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+        expected = sum(first <= start + number * 3_600 <= last for number in range(24))
+        days.append(
+            DayOfUse(
+                day=day,
+                high=max(hour.high for hour in some),
+                low=min(hour.low for hour in some),
+                denials=sum(hour.denials for hour in some),
+                seat_hours=round(sum(hour.seat_seconds for hour in some) / 3_600, 2),
+                hours_missing=expected - len(some),
+            )
+        )
+    return days
 
 
 Move = tuple[datetime, int, int]  # when, by how many seats, how many refusals

@@ -223,8 +223,8 @@ class Sites:
             ended_at=maybe_micros(record.ended_at),
             reported=record.reported,
             reported_head=record.reported_head,
-            reported_at=maybe_micros(record.reported_at),
             warned=record.warned,
+            reported_at=maybe_micros(record.reported_at),
         )
 
     def put_tenant(self, tenant_id: str, name: str, contact: str | None, now: datetime) -> None:
@@ -400,6 +400,6 @@ def _to_lent(row: Row) -> LentRecord:
         ended_at=maybe_moment(row[7]),
         reported=row[8],
         reported_head=row[9],
-        reported_at=maybe_moment(row[10]),
-        warned=row[11],
+        warned=row[10],
+        reported_at=maybe_moment(row[11]),
     )

@@ -113,19 +113,19 @@ ON CONFLICT (tenant_id) DO UPDATE SET site_id = excluded.site_id, name = exclude
     patience = excluded.patience, asked_at = excluded.asked_at, ended_at = excluded.ended_at;
 
 -- lent: What a vendor has lent to this server.
-SELECT tenant_id, entitlement_id, share_id, number, began, granted_at, until, ended_at, reported, reported_head, reported_at,
-    warned
+SELECT tenant_id, entitlement_id, share_id, number, began, granted_at, until, ended_at, reported, reported_head, warned,
+    reported_at
 FROM lent WHERE tenant_id = :tenant_id ORDER BY entitlement_id;
 
 -- save_lent: What an entitlement on this server rests on.
 INSERT INTO lent (tenant_id, entitlement_id, share_id, number, began, granted_at, until, ended_at, reported, reported_head,
-    reported_at, warned)
+    warned, reported_at)
 VALUES (:tenant_id, :entitlement_id, :share_id, :number, :began, :granted_at, :until, :ended_at, :reported, :reported_head,
-    :reported_at, :warned)
+    :warned, :reported_at)
 ON CONFLICT (tenant_id, entitlement_id) DO UPDATE SET share_id = excluded.share_id, number = excluded.number,
     began = excluded.began, granted_at = excluded.granted_at, until = excluded.until, ended_at = excluded.ended_at,
-    reported = excluded.reported, reported_head = excluded.reported_head, reported_at = excluded.reported_at,
-    warned = excluded.warned;
+    reported = excluded.reported, reported_head = excluded.reported_head, warned = excluded.warned,
+    reported_at = excluded.reported_at;
 
 -- put_product: A product, by the name it has now.
 INSERT INTO product (tenant_id, product_id, name, created_at) VALUES (:tenant_id, :product_id, :name, :now)

@@ -122,6 +122,7 @@ CREATE TABLE lent (
     until          INTEGER NOT NULL,
     ended_at       INTEGER,
     reported       INTEGER NOT NULL DEFAULT 0,   -- facts up to this number were reported
+    reported_at    INTEGER,
     reported_head  TEXT    NOT NULL DEFAULT '',
     warned         INTEGER NOT NULL DEFAULT 0,   -- of its end: after so many percent of its time
     PRIMARY KEY (tenant_id, entitlement_id),

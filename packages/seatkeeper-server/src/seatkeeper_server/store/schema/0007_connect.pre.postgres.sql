@@ -21,6 +21,5 @@ CREATE TABLE unanswered (
     PRIMARY KEY (tenant_id, number)
 );
 
--- Until when the use of what was lent has been reported; and when the last document heard from a site was made there.
-ALTER TABLE lent ADD COLUMN reported_at BIGINT;
+-- When the last document that was heard from a site was made there.
 ALTER TABLE site ADD COLUMN heard_made_at BIGINT;

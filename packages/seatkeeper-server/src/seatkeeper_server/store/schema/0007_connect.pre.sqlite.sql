@@ -21,6 +21,5 @@ CREATE TABLE unanswered (
     PRIMARY KEY (tenant_id, number)
 ) STRICT, WITHOUT ROWID;
 
--- Until when the use of what was lent has been reported; and when the last document heard from a site was made there.
-ALTER TABLE lent ADD COLUMN reported_at INTEGER;
+-- When the last document that was heard from a site was made there.
 ALTER TABLE site ADD COLUMN heard_made_at INTEGER;
