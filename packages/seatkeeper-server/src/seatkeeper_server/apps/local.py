@@ -16,8 +16,7 @@ from seatkeeper_server.apps.office import Office
 from seatkeeper_server.apps.serving import Server
 from seatkeeper_server.http.application import Further
 from seatkeeper_server.http.counting import Board
-from seatkeeper_server.http.site import site
-from seatkeeper_server.http.site.console import Console
+from seatkeeper_server.http.later import Later
 from seatkeeper_server.service.grants import Grants
 from seatkeeper_server.settings import LocalSettings
 from seatkeeper_server.store.catalogue import Catalogue
@@ -58,8 +57,15 @@ def kind_of(settings: LocalSettings) -> Kind:
         office = Office(fittings.store, fittings.reader, fittings.seal, Visit, after=fittings.keyring.forget)
         upstream = upstream_of(office, timedelta(seconds=settings.exchange_every))
         fittings.beside(upstream.at_work())
-        console = Console(settings.console_user, proof_of(settings), fittings.failures)
-        return site(office, console, upstream, ca_file=None if settings.cloud_ca_file is None else str(settings.cloud_ca_file))
+        proves, ca_file = proof_of(settings), None if settings.cloud_ca_file is None else str(settings.cloud_ca_file)
+
+        def make() -> Further:
+            from seatkeeper_server.http.site import site
+            from seatkeeper_server.http.site.console import Console
+
+            return site(office, Console(settings.console_user, proves, fittings.failures), upstream, ca_file=ca_file)
+
+        return Later(make)
 
     return Kind(name="local", authority=LENT, further=further, chores=SiteChores, first_words=lambda _: first_words(settings))
 
