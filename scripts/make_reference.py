@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 MADE = "<!-- Made by scripts/make_reference.py; change the code it reads, not this page. -->"
 COMMAND_LINE = re.compile(r"^│ ([a-z]+) ", re.MULTILINE)  # in a list of commands, options begin with a dash
-USER_VERBS = ("run", "status", "doctor")
+USER_VERBS = ("run", "borrow", "return", "status", "doctor")
 
 RULES = {
     "pool-full": "every seat is taken, overdraft included",
@@ -36,6 +36,7 @@ RULES = {
     "version": "this version of the program is not covered",
     "clock": "the server's clock is not to be trusted just now",
     "share-expired": "the local server's share has ended",
+    "borrow-limit": "seats may not be borrowed, or not for so long, or not so many at once, or the device did not prove itself",
     "restored": "the local server's data were set back, and the time for which it serves all the same is over",
     "cloned": "there are two of the local server, as it seems, and the time for which it serves all the same is over",
 }

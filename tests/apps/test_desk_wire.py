@@ -63,7 +63,7 @@ calls = st.one_of(
         features=amounts,
         key=st.none() | keys,
         proof=st.none() | tokens,
-        borrow=st.booleans(),
+        borrow_until=maybe_moment,
     ),
     every(
         HeldCall,
@@ -90,7 +90,7 @@ terms = every(
     Terms,
     mode=st.sampled_from(Mode),
     lease=st.timedeltas(timedelta(microseconds=1), timedelta(days=400)),
-    **dict.fromkeys(("linger", "margin", "grace"), durations),
+    **dict.fromkeys(("linger", "margin", "grace", "borrow"), durations),
     nonce=st.sampled_from(NoncePolicy),
     switch=st.sampled_from(Switch),
     **dict.fromkeys(("starts_at", "ends_at"), maybe_moment),
@@ -103,7 +103,7 @@ entitlements = every(
     maintenance_ends_at=maybe_moment,
 )
 pools = st.tuples(entitlements, views)
-holders = every(HolderView, name=texts, since=moments, lease_ends_at=moments)
+holders = every(HolderView, name=texts, since=moments, lease_ends_at=moments, borrowed=st.booleans())
 lent = every(LentOut, name=texts, seats=numbers, counts_until=moments, last_report_at=maybe_moment)
 rosters = every(
     Occupancy,
@@ -164,6 +164,7 @@ def batches(draw):
         occupancy=some,
         contact=maybe_text,
         outlook=st.sampled_from(Outlook),
+        borrow=durations,
     )
     refused = every(Refused, problem=texts, refusal=st.none() | why)
     status = places.flatmap(

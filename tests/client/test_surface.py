@@ -17,10 +17,15 @@ def test_the_public_names_are_these() -> None:
     """Adding one is a decision; taking one away is a broken promise."""
     assert seatkeeper.__all__ == [
         "AsyncSeat",
+        "BorrowEnded",
+        "Borrowed",
+        "BorrowedSeatUnusable",
+        "ClockSetBack",
         "ConfigurationError",
         "NoFeature",
         "NoSeat",
         "NotAuthorized",
+        "OtherDevice",
         "Refused",
         "Seat",
         "SeatGone",
@@ -31,7 +36,9 @@ def test_the_public_names_are_these() -> None:
         "ServerUnreachable",
         "UntrustedServer",
         "async_seat",
+        "borrow",
         "refusal_text",
+        "return_borrowed",
         "seat",
         "status",
     ]

@@ -67,6 +67,20 @@ def test_a_license_server_in_a_closed_network(shell: Shell) -> None:
         assert said in done.stderr
 
 
+def test_borrowing_a_seat(shell: Shell) -> None:
+    """Allowed, borrowed, worked with, given back, and given away at once."""
+    allow, borrow, run, back, give_away = blocks(DOCS / "howto" / "borrow-a-seat.md", "sh")
+    settings = ". ./acme.env; export USER=ada LOGNAME=ada\n"
+    done = shell.run(SELL + allow + settings + borrow + run + back + give_away)
+
+    assert done.returncode == 0, done.stderr
+    assert "borrowed until" in done.stdout
+    assert "at work" in done.stdout
+    assert "its place counts until" in done.stdout
+    assert "1 of 5 borrowed, for 14d at most" in done.stdout
+    assert "the place is free, and over-used" in done.stdout
+
+
 def test_finding_out_why(shell: Shell) -> None:
     """By the id, however it is typed, and by looking through a customer's refusals."""
     by_id, by_customer, contact = blocks(DOCS / "howto" / "why-refused.md", "sh")

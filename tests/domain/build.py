@@ -47,6 +47,7 @@ def terms(
     starts: float | None = None,
     ends: float | None = None,
     grace: float = 0,
+    borrow: float = 0,
 ) -> Terms:
     """Give terms whose durations and moments are in seconds."""
     return Terms(
@@ -59,6 +60,7 @@ def terms(
         starts_at=None if starts is None else at(starts),
         ends_at=None if ends is None else at(ends),
         grace=timedelta(seconds=grace),
+        borrow=timedelta(seconds=borrow),
     )
 
 
@@ -155,6 +157,7 @@ class Bench:
         shown: ShownLease | None = None,
         blocked_until: float | None = None,
         device: str | None = None,
+        borrow: float | None = None,
     ) -> Decision:
         """Activate a seat id, and give what was decided."""
         own = self.pool.current(name)
@@ -168,6 +171,7 @@ class Bench:
             earlier=earlier,
             shown=shown,
             blocked_until=None if blocked_until is None else at(blocked_until),
+            borrow_until=None if borrow is None else at(borrow),
         )
         return self.ask(request, when)
 

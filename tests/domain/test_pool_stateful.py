@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from seatkeeper_server.domain.facts import CHAIN_START, Fact, Restored, link
 from seatkeeper_server.domain.holdings import CURRENT, Holding
 from seatkeeper_server.domain.pool import Decision
-from seatkeeper_server.domain.requests import CheckOut, Earlier, GiveBack, Refresh
-from seatkeeper_server.domain.terms import SEAT, Mode, Overdraft
+from seatkeeper_server.domain.requests import CheckOut, Earlier, GiveBack, Refresh, Return
+from seatkeeper_server.domain.terms import BORROWED, SEAT, Mode, Overdraft
 from seatkeeper_server.service.ports import FactRecord
 from seatkeeper_server.service.recording import body, chained
 from tests.domain.build import MARGIN, Bench, Seat, at, bench, elements, since_start, switch, usage
@@ -35,6 +35,7 @@ class Program:
     believes_until: float
     last_nonce: str = ""
     last_print: bytes = b""
+    device: str | None = None  # that took it home
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -57,7 +58,8 @@ class PoolMachine(RuleBasedStateMachine):
     )
     def sell(self, seats: int, overdraft: Overdraft, linger: float, mode: Mode) -> None:
         rights = (elements("render", 4, Overdraft("absolute", 1)), usage("pages", 20), switch("export"))
-        self.bench = bench(seats, *rights, overdraft=overdraft, linger=linger, mode=mode)
+        rights = (*rights, elements(BORROWED, 2))
+        self.bench = bench(seats, *rights, overdraft=overdraft, linger=linger, mode=mode, borrow=400)
 
     # --- programs ---
 
@@ -70,8 +72,27 @@ class PoolMachine(RuleBasedStateMachine):
     def restart(self, program: Program, features: dict[str, int]) -> object:
         """The program ends; another life of it begins with the token that it kept."""
         self._ended(program)
-        decision = self.bench.activate(program.seat.name, proof=program.seat.generation, features=features)
-        return self._begun(program.seat.name, decision, features)
+        name, device = program.seat.name, program.device
+        decision = self.bench.activate(name, proof=program.seat.generation, features=features, device=device)
+        return self._begun(name, decision, features, device)
+
+    @rule(target=programs, name=NAMES, features=FEATURES, seconds=st.sampled_from([30, 100, 400, 5000]))
+    def borrow(self, name: str, features: dict[str, int], seconds: float) -> object:
+        """A device takes a seat home. Its name is the seat's, so that it finds its own place again."""
+        decision = self.bench.activate(name, features=features, device=name, borrow=self.bench.now + seconds)
+        if isinstance(decision, Fact) and decision.kind == "Resumed":
+            for copy in self.alive:  # a device and its copy are one to everybody: nobody can tell them apart
+                if copy.device == name:
+                    copy.believes_until = 0.0
+        return self._begun(name, decision, features, name)
+
+    @rule(program=programs)
+    def bring_home(self, program: Program) -> None:
+        """What the device gives back, a copy that was made of it before goes on believing in."""
+        asked = Return(activation_id=program.seat.name, generation=program.seat.generation, proven=True)
+        if program.device is None:
+            program.believes_until = 0.0
+        self.bench.ask(asked)
 
     @rule(program=consumes(programs))
     def crash(self, program: Program) -> None:
@@ -114,7 +135,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(program=programs)
     def return_it(self, program: Program) -> None:
-        program.believes_until = 0.0
+        if program.device is None:
+            program.believes_until = 0.0
         self.bench.give_back(program.seat)
 
     # --- people, time ---
@@ -171,7 +193,7 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def the_counters_are_what_the_places_hold_and_what_was_used_up(self) -> None:
         holdings = [h for h in self.bench.pool.holdings.values() if h.occupies]
-        for key in (SEAT, "render"):
+        for key in (SEAT, BORROWED, "render"):
             assert self.bench.used(key) == sum(h.rights.get(key, 0) for h in holdings)
         assert self.bench.used("pages") == self.drawn
 
@@ -209,12 +231,12 @@ class PoolMachine(RuleBasedStateMachine):
 
     # --- helpers ---
 
-    def _begun(self, name: str, decision: Decision, features: dict[str, int]) -> object:
+    def _begun(self, name: str, decision: Decision, features: dict[str, int], device: str | None = None) -> object:
         if not isinstance(decision, Fact) or decision.kind not in ("Claimed", "Resumed", "TakenOver"):
             return multiple()
         self.drawn += features.get("pages", 0)
         own = self.bench.holding(name)
-        program = Program(Seat(name, own.generation, own.nonces.current), 0.0)
+        program = Program(Seat(name, own.generation, own.nonces.current), 0.0, device=device if own.is_borrowed else None)
         self.alive.append(program)
         self._served(program, decision)
         return program

@@ -42,7 +42,7 @@ CONTRACT = {
 
 RULES = {
     "pool-full", "feature-exhausted", "group-limit", "reserved", "excluded", "not-authorized", "entitlement-expired",
-    "entitlement-disabled", "exported", "version", "clock", "share-expired", "restored", "cloned",
+    "entitlement-disabled", "exported", "version", "clock", "share-expired", "borrow-limit", "restored", "cloned",
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """POST /api/v1/activate, and POST /api/v1/status: what is asked with a code."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 
 import pytest
@@ -118,7 +118,12 @@ def test_everything_that_was_asked_reaches_the_desk():
     assert (call.code_hash, call.code_hint) == (client.keys.code_hash(CODE), "0000")
     assert dict(call.features) == {"render": 3, "export": 1}
     assert (who.seat_id, who.seat_name, who.user, who.host, who.process) == ("ada@ws/0", "Ada", "ada", "ws", "solver")
-    assert (who.group, who.project, who.address, call.borrow) == ("fluids", "wing", ADDRESS, True)
+    assert (who.group, who.project, who.address, call.borrow_until) == (
+        "fluids",
+        "wing",
+        ADDRESS,
+        datetime(2026, 7, 1, tzinfo=UTC),
+    )
 
 
 def test_the_older_spelling_of_the_code_is_understood():

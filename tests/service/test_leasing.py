@@ -85,8 +85,10 @@ def test_another_edition_is_unknown_also_beside_one_that_asks_for_none(house: Ho
 
 
 def test_borrowing_is_refused_and_takes_no_seat(house: House) -> None:
-    """`borrowUntil` has its own problem code until there is something to borrow."""
-    assert problem(house.one(activate("a", borrow=True))) == "borrow.refused"
+    """The default is none: `borrowUntil` has its own problem code."""
+    borrowing = activate("a", borrow_until=START + timedelta(days=1), device="key")
+
+    assert problem(house.one(borrowing)) == "borrow.refused"
     assert house.used() == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from seatkeeper_server.domain.holdings import Holding, State
-from seatkeeper_server.domain.terms import Mode
+from seatkeeper_server.domain.terms import BORROWED, Mode
 from seatkeeper_server.domain.timekeeping import extended
 from seatkeeper_server.service.calls import Served
 from seatkeeper_server.service.ports import Changes
@@ -23,7 +23,10 @@ def _in_state(holding: Holding, state: State) -> Holding:
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("ends", [None, 60, 130, 5000], ids=["no end", "ends with the lease", "ends soon after", "ends later"])
 @pytest.mark.parametrize("state", [State.HELD, State.TAKEN_BACK, State.RETURNED, State.LAPSED])
-def test_each_kind_of_place_gets_what_the_domain_gives_it(store: AnyStore, mode: Mode, ends: int | None, state: State) -> None:
+@pytest.mark.parametrize("borrowed", [False, True], ids=["here", "borrowed"])
+def test_each_kind_of_place_gets_what_the_domain_gives_it(
+    store: AnyStore, mode: Mode, ends: int | None, state: State, borrowed: bool
+) -> None:
     """Held places and their leases, never beyond the entitlement's end; places that wait for a lease; no others."""
     house = make_house(store, mode=mode, ends_at=None if ends is None else START + timedelta(seconds=ends))
     outcome = house.one(activate("a"))
@@ -31,6 +34,8 @@ def test_each_kind_of_place_gets_what_the_domain_gives_it(store: AnyStore, mode:
     holding = _in_state(outcome.holding, state)
     if mode is Mode.NODE_LOCK and state is State.HELD:
         holding = replace(holding, free_at=None)
+    if borrowed:
+        holding = replace(holding, rights={**holding.rights, BORROWED: 1})
     now = house.clock.now() + GAP
     with store.transaction() as tx:
         record = tx.holdings([(TENANT, holding.activation_id)])[0]

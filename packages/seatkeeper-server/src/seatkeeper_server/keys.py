@@ -29,14 +29,14 @@ from threading import Lock
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from msgspec import json
+from msgspec import UNSET, json
 
 from seatkeeper.protocol import codes, envelopes, tree
 from seatkeeper.protocol.documents import UNREADABLE, CertificateClaims, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url, b64url_bytes
 from seatkeeper.protocol.trust import open_lease, read_unverified_lease
-from seatkeeper_server.domain.terms import SEAT, Kind
+from seatkeeper_server.domain.terms import Kind, is_feature
 from seatkeeper_server.sealing import SECRET_BYTES, SealKey, SealKeyError
 from seatkeeper_server.service.calls import Entitlement, Served, TokenClaims
 
@@ -477,6 +477,7 @@ class Keyring:
             seq=holding.sequence,
             nonce=client_nonce,
             dev=holding.device,
+            bor=True if holding.is_borrowed else UNSET,
         )
         return _encode(claims)
 
@@ -550,7 +551,7 @@ class Keyring:
 def features_of(served: Served) -> dict[str, int]:
     """Give the features a lease speaks of: 1 for each bool one that is enabled, the amount of each counted one that is held."""
     tallies = served.pool.tallies
-    features = {key: amount for key, amount in served.holding.rights.items() if amount and key != SEAT}
+    features = {key: amount for key, amount in served.holding.rights.items() if amount and is_feature(key)}
     for key, tally in tallies.items():
         if tally.right.kind is Kind.BOOL:
             if tally.right.bought is None or tally.right.bought > 0:

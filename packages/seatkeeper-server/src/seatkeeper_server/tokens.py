@@ -97,8 +97,11 @@ class SnapshotRight(Struct, frozen=True, kw_only=True):
     overdraft_value: int = 0
 
 
-class Snapshot(Struct, frozen=True, kw_only=True):
-    """An entitlement as a local server has to know it. Intervals are in microseconds."""
+class Snapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An entitlement as a local server has to know it. Intervals are in microseconds.
+
+    A device may take a seat home for `borrow` at most, and `borrow_most` may at once (None: any number).
+    """
 
     entitlement_id: str
     group_id: str
@@ -129,6 +132,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     maintenance_ends_at: float | None
     rights: list[SnapshotRight]
     codes: list[str]
+    borrow: int = 0
+    borrow_most: int | None = None
 
 
 class GrantGiven(Said, frozen=True, kw_only=True, tag_field="kind", tag="grant"):

@@ -5,9 +5,9 @@
     with seatkeeper.seat():
         work()
 
-takes a seat, keeps it from the background, and gives it back. `async_seat` is the same for asyncio, `status` asks who holds
-what, and everything that can go wrong is a `SeatkeeperError` (the tree is drawn in `seatkeeper.errors`). For your own tests
-there is `seatkeeper.testing.FakeServer`.
+takes a seat, keeps it from the background, and gives it back. `async_seat` is the same for asyncio, `borrow` takes a seat
+home until a date, `status` asks who holds what, and everything that can go wrong is a `SeatkeeperError` (the tree is drawn in
+`seatkeeper.errors`). For your own tests there is `seatkeeper.testing.FakeServer`.
 
 Importing this is cheap: what sends requests is loaded when a seat is asked for.
 """
@@ -15,10 +15,14 @@ Importing this is cheap: what sends requests is loaded when a seat is asked for.
 from typing import TYPE_CHECKING
 
 from seatkeeper.errors import (
+    BorrowedSeatUnusable,
+    BorrowEnded,
+    ClockSetBack,
     ConfigurationError,
     NoFeature,
     NoSeat,
     NotAuthorized,
+    OtherDevice,
     Refused,
     SeatGone,
     SeatkeeperError,
@@ -32,14 +36,19 @@ from seatkeeper.errors import (
 
 if TYPE_CHECKING:
     from seatkeeper._async_client import AsyncSeat, async_seat
-    from seatkeeper._client import Seat, seat, status
+    from seatkeeper._client import Borrowed, Seat, borrow, return_borrowed, seat, status
 
 __all__ = [
     "AsyncSeat",
+    "BorrowEnded",
+    "Borrowed",
+    "BorrowedSeatUnusable",
+    "ClockSetBack",
     "ConfigurationError",
     "NoFeature",
     "NoSeat",
     "NotAuthorized",
+    "OtherDevice",
     "Refused",
     "Seat",
     "SeatGone",
@@ -50,7 +59,9 @@ __all__ = [
     "ServerUnreachable",
     "UntrustedServer",
     "async_seat",
+    "borrow",
     "refusal_text",
+    "return_borrowed",
     "seat",
     "status",
 ]
@@ -58,7 +69,10 @@ __all__ = [
 _LOADED_LATER = {
     "AsyncSeat": "seatkeeper._async_client",
     "async_seat": "seatkeeper._async_client",
+    "Borrowed": "seatkeeper._client",
     "Seat": "seatkeeper._client",
+    "borrow": "seatkeeper._client",
+    "return_borrowed": "seatkeeper._client",
     "seat": "seatkeeper._client",
     "status": "seatkeeper._client",
 }

@@ -13,7 +13,7 @@ from msgspec import json
 from seatkeeper._seat import Lease
 from seatkeeper._settings import Settings
 from seatkeeper._wire import Call
-from seatkeeper.errors import UntrustedServer
+from seatkeeper.errors import BorrowedSeatUnusable, UntrustedServer
 from seatkeeper.protocol.documents import ActivateRequest, CertificateClaims, FeatureRequest, LeaseClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.trust import Expected, Trust, read_unverified_lease
@@ -54,12 +54,37 @@ class Belief:
         self.claims = self._last = claims
         return Lease(token=token or "", sent_at=call.asked_at, length=claims.exp - claims.iat)
 
+    def borrowed(self, token: str, certificate: str, *, nonce: str) -> float:
+        """Believe a borrowed lease that was kept on this device, as if it had just come; give its length in seconds.
+
+        Raises:
+            BorrowedSeatUnusable: it isn't what the pinned root and this seat demand.
+        """
+        try:
+            certified = self._trust.certificate(certificate)
+            claims = self._trust.lease(token, certified, self._expecting(nonce))
+            if claims.bor is not True:
+                raise EnvelopeError("borrowed", "it is not a borrowed lease")
+        except EnvelopeError as error:
+            raise BorrowedSeatUnusable(f"the borrowed seat that lies here can't be trusted: {error}") from error
+        self._certificate, self._certificate_text = certified, certificate
+        self.claims = self._last = claims
+        return claims.exp - claims.iat
+
+    @property
+    def certificate(self) -> str:
+        """The certificate of the latest lease."""
+        return self._certificate_text or ""
+
     def _expected(self, call: Call) -> Expected:
+        return self._expecting(call.client_nonce)
+
+    def _expecting(self, nonce: str) -> Expected:
         return Expected(
             tenant_id=self._settings.tenant,
             product_id=self._settings.product,
             seat_id=self._seat_id,
-            nonce=call.client_nonce,
+            nonce=nonce,
             device=self._device_key,
         )
 
@@ -87,6 +112,8 @@ class Belief:
         held = self.claims.feat if self.claims is not None else {}
         if not _grants(call, held, claims.feat):
             raise EnvelopeError("asked", "the lease does not grant what was asked for; was the request changed on its way?")
+        if call.kind == "activate" and claims.bor is not True and json.decode(call.body, type=ActivateRequest).borrow_until:
+            raise EnvelopeError("asked", "the lease is not for taking home; was the request changed on its way?")
 
 
 def _grants(call: Call, before: dict[str, int], after: dict[str, int]) -> bool:

@@ -5,7 +5,8 @@ of many that were signed together. The device vouches for taking the seat and fo
 hands does neither. Fields that say nothing are left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, json, structs
@@ -40,10 +41,15 @@ class Calls:
         self._identity = identity
         self._runtime = runtime
         self._device = device
+        self._bound: Callable[[str], str] | None = None  # what makes a nonce one of this machine's
 
-    def activate(self, kept: Kept, features: Mapping[str, int]) -> Call:
-        """Ask for the seat, with the token of an earlier life if there is one."""
-        nonce = self._runtime.nonce()
+    def bind(self, bound: Callable[[str], str]) -> None:
+        """Have every lease from now on bound to this machine, by the nonce that it repeats."""
+        self._bound = bound
+
+    def activate(self, kept: Kept, features: Mapping[str, int], borrow_until: datetime | None = None) -> Call:
+        """Ask for the seat, with the token of an earlier life if there is one; perhaps to take it home until a moment."""
+        nonce = self._nonce()
         vouched = devices.Asked(self._settings.tenant, self._settings.product, self._identity.seat_id, nonce)
         body = ActivateRequest(
             product_id=self._settings.product,
@@ -55,19 +61,21 @@ class Calls:
             sent_at=self._runtime.now().moment,
             features=_wanted(features),
             holder=self._identity.holder,
+            borrow_until=borrow_until,
             device_key=public_key_text(self._device.public_key()),
             device_proof=devices.prove(self._device, vouched),
             lease_types=[TREE],
         )
         return self._call("activate", Kept(access_token=kept.access_token), body, nonce)
 
-    def asks_the_same(self, call: Call, features: Mapping[str, int]) -> bool:
+    def asks_the_same(self, call: Call, features: Mapping[str, int], borrow_until: datetime | None = None) -> bool:
         """Tell whether a call is an activate, perhaps of an earlier life, that asked for what is wanted now."""
         if call.kind != "activate":
             return False
         asked = json.decode(call.body, type=ActivateRequest)
         credentials = CodeCredentials(code=self._settings.code)
-        return asked.activation_credentials == credentials and asked.features == _wanted(features)
+        same = asked.activation_credentials == credentials and asked.features == _wanted(features)
+        return same and asked.borrow_until == borrow_until
 
     def is_our_activate(self, call: Call) -> bool:
         """Tell whether a call is an activate, perhaps of an earlier life, for which this device vouched."""
@@ -86,13 +94,13 @@ class Calls:
 
     def refresh(self, kept: Kept) -> Call:
         """Ask to keep the seat."""
-        nonce = self._runtime.nonce()
+        nonce = self._nonce()
         body = RefreshRequest(client_nonce=nonce, last_lease=kept.last_lease, lease_types=[TREE])
         return self._call("refresh", kept, body, nonce)
 
     def feature(self, kind: Kind, kept: Kept, key: str, amount: int) -> Call:
         """Ask for a checkout or return, or report a use."""
-        nonce = self._runtime.nonce()
+        nonce = self._nonce()
         if kind == "usage":
             return self._call(kind, kept, UsageRequest(key=key, client_nonce=nonce), nonce)
         body = FeatureRequest(key=key, amount=amount, client_nonce=nonce, lease_types=[TREE])
@@ -109,6 +117,10 @@ class Calls:
             return call
         vouched = devices.Returned(self._settings.tenant, claims.act, claims.gen)
         return structs.replace(call, device_proof=devices.prove(self._device, vouched))
+
+    def _nonce(self) -> str:
+        nonce = self._runtime.nonce()
+        return nonce if self._bound is None else self._bound(nonce)
 
     def _call(self, kind: Kind, kept: Kept, body: Struct | None = None, client_nonce: str = "") -> Call:
         return Call(

@@ -5,6 +5,8 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -17,6 +19,7 @@ from seatkeeper._talk import BRISK, Pause, Result, Runtime, Talk
 from seatkeeper._transport import HttpTransport
 from seatkeeper._view import Plan, SeatView, plan
 from seatkeeper._wire import Outgoing, Transport, Unreachable
+from seatkeeper.errors import ConfigurationError
 from seatkeeper.protocol.documents import ActivationEntitlement, FeatureAnswer, StatusAnswer
 
 if TYPE_CHECKING:
@@ -72,7 +75,10 @@ class Seat(SeatView):
         return self
 
     def close(self) -> None:
-        """Give the seat back. Never raises: a seat that can't be given back comes back by itself when its lease ends."""
+        """Give the seat back. Never raises: a seat that can't be given back comes back by itself when its lease ends.
+
+        A borrowed seat stays borrowed.
+        """
         session, keeper = self._session, self._keeper
         if session is None or keeper is None or self._owner != os.getpid():
             return  # not taken, or given back already, or a fork's copy: the seat is the parent's
@@ -241,6 +247,122 @@ def seat(
     )
     planned = plan(given, features=features, seat_id=seat_id, by=by)
     return Seat(planned, on_change=on_change, on_loss=on_loss, transport=transport)
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """A seat that this device has taken home: it needs no server until `until` (UTC, by this device's clock)."""
+
+    until: datetime
+    seat_id: str
+    seat_name: str
+    server: str | None
+
+
+def borrow(
+    product: str | None = None,
+    *,
+    until: datetime | timedelta,
+    tenant: str | None = None,
+    public_key: str | Sequence[str] | None = None,
+    server: str | None = None,
+    code: str | None = None,
+    features: Mapping[str, int] | None = None,
+    seat_id: str | None = None,
+    by: By = "window",
+    name: str | None = None,
+    ca_file: str | None = None,
+    client_cert_file: str | None = None,
+    client_key_file: str | None = None,
+    contact: str | None = None,
+    transport: "httpx2.BaseTransport | None" = None,
+) -> Borrowed:
+    """Take a seat home, until a moment or for a time: then `seat` needs no server on this device. Arguments are as with `seat`.
+
+    Borrowing again moves the end on, never back. The end may come sooner than asked for: with the license itself.
+
+    Raises:
+        Refused: the license lets no seats be borrowed, or not for so long, or not so many; the message says what it allows.
+        NoSeat: every seat is taken.
+        ConfigurationError: something is missing or wrong, or nothing can be kept on this device.
+    """
+    given = Given(
+        product=product,
+        tenant=tenant,
+        public_key=public_key,
+        server=server,
+        code=code,
+        name=name,
+        ca_file=ca_file,
+        client_cert_file=client_cert_file,
+        client_key_file=client_key_file,
+        contact=contact,
+        insists=transport is not None,
+    )
+    return borrow_planned(plan(given, features=features, seat_id=seat_id, by=by), until, transport)
+
+
+def borrow_planned(planned: Plan, until: datetime | timedelta, transport: "httpx2.BaseTransport | None" = None) -> Borrowed:
+    """Borrow the seat of a plan."""
+    if isinstance(until, timedelta):
+        until = planned.runtime.now().moment + until
+    if until.tzinfo is None:
+        raise ConfigurationError("until: say in which time zone, such as datetime(2027, 1, 31, tzinfo=UTC)")
+    session, way = planned.session(), HttpTransport(planned.settings, transport)
+    try:
+        granted = run(session.borrow(until), way)
+        return Borrowed(granted, session.identity.seat_id, session.identity.seat_name, session.home())
+    finally:
+        way.close()
+        session.close()
+
+
+def return_borrowed(
+    product: str | None = None,
+    *,
+    tenant: str | None = None,
+    public_key: str | Sequence[str] | None = None,
+    server: str | None = None,
+    code: str | None = None,
+    seat_id: str | None = None,
+    by: By = "window",
+    name: str | None = None,
+    ca_file: str | None = None,
+    client_cert_file: str | None = None,
+    client_key_file: str | None = None,
+    contact: str | None = None,
+    transport: "httpx2.BaseTransport | None" = None,
+) -> datetime:
+    """Give a borrowed seat back before its time, and the moment until when its place counts all the same.
+
+    Raises:
+        BorrowedSeatUnusable: none is borrowed on this device.
+        ServerUnreachable: it can only be given back to the server; it stays borrowed.
+    """
+    given = Given(
+        product=product,
+        tenant=tenant,
+        public_key=public_key,
+        server=server,
+        code=code,
+        name=name,
+        ca_file=ca_file,
+        client_cert_file=client_cert_file,
+        client_key_file=client_key_file,
+        contact=contact,
+        insists=transport is not None,
+    )
+    return return_planned(plan(given, features=None, seat_id=seat_id, by=by), transport)
+
+
+def return_planned(planned: Plan, transport: "httpx2.BaseTransport | None" = None) -> datetime:
+    """Give the borrowed seat of a plan back."""
+    session, way = planned.session(), HttpTransport(planned.settings, transport)
+    try:
+        return run(session.bring_home(), way)
+    finally:
+        way.close()
+        session.close()
 
 
 def status(

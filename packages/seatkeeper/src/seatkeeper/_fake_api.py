@@ -390,10 +390,20 @@ class Api:
             seat_name=asked.seat_name,
             holder=asked.holder,
             since=now,
-            expires_at=now + self.pool.lease,
+            expires_at=max(now + self.pool.lease, self._borrowed_until(asked, now)),
             refreshed_at=now,
             device=self._device(asked),
+            borrowed=asked.borrow_until is not None,
         )
+
+    def _borrowed_until(self, asked: ActivateRequest, now: float) -> float:
+        """Give until when the seat is borrowed, if it is to be."""
+        if asked.borrow_until is None:
+            return 0.0
+        until, last = asked.borrow_until.timestamp(), now + self.pool.borrow
+        if not self.pool.borrow or not now < until <= last + 3600.0 or self._device(asked) is None:
+            raise Rejection("borrow.refused")
+        return min(until, last)
 
     def _device(self, asked: ActivateRequest) -> str | None:
         """Give the device's key if the request proves that the device has it."""
@@ -440,7 +450,10 @@ class Api:
         held = self.pool.held(self.now())
         return [
             SeatHolder(
-                seat_name=place.seat_name or place.seat_id, since=_moment(place.since), lease_expiry=_moment(place.expires_at)
+                seat_name=place.seat_name or place.seat_id,
+                since=_moment(place.since),
+                lease_expiry=_moment(place.expires_at),
+                borrowed_until=_moment(place.expires_at) if place.borrowed else None,
             )
             for place in held[:20]
         ]

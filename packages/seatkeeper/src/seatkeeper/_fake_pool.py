@@ -58,6 +58,8 @@ class Place:
     drawn: dict[str, int] = field(default_factory=dict)  # of element pools: comes back with the seat
     spent: dict[str, int] = field(default_factory=dict)  # of usage counts: does not
     device: str | None = None  # the device it was given to, by its public key
+    borrowed: bool = False  # that device took it home: nobody can take it back before its lease ends
+    came_home: bool = False  # the device gave it back before
     status: Literal["held", "returned", "taken back"] = "held"
     ghosts: list[Ghost] = field(default_factory=list)
 
@@ -86,9 +88,10 @@ LONG_LEASE = 900.0  # seconds; beyond this no token without a device proves whos
 class Pool:
     """All places of one entitlement."""
 
-    def __init__(self, seats: int, lease: float, features: dict[str, Feature]) -> None:
+    def __init__(self, seats: int, lease: float, features: dict[str, Feature], borrow: float = 0.0) -> None:
         self.seats = seats
         self.lease = lease
+        self.borrow = borrow
         self.features = features
         self.places: dict[str, Place] = {}  # by seat id
 
@@ -111,6 +114,7 @@ class Pool:
             return fresh, True
         is_its_own = self.lease <= LONG_LEASE if place.device is None else fresh.device == place.device
         same = proven and is_its_own and place.status != "returned"
+        same = same or (place.came_home and fresh.device is not None and fresh.device == place.device)
         if not (same and place.counts(now)):
             self._require_room(now)
         before = place.drawn, place.spent, list(place.ghosts)
@@ -122,7 +126,7 @@ class Pool:
         except Rejection:
             place.drawn, place.spent, place.ghosts = before
             raise
-        self._renew(place, fresh, now)
+        self._renew(place, fresh, now, same=same)
         return place, not same
 
     def refresh(self, place: Place, now: float) -> None:
@@ -136,10 +140,14 @@ class Pool:
                 place.drawn = drawn
                 raise Rejection("seat.gone") from rejection  # which says what there is not enough of
             place.since = now
-        place.expires_at, place.refreshed_at = now + self.lease, now
+        place.borrowed = place.borrowed and now < place.expires_at
+        place.expires_at, place.refreshed_at = place.expires_at if place.borrowed else now + self.lease, now
 
     def give_up(self, place: Place) -> None:
-        """End a seat at its holder's word: it is free at once."""
+        """End a seat at its holder's word: it is free at once, or, if borrowed, when its lease has ended."""
+        if place.borrowed:
+            place.status, place.came_home = "taken back", True
+            return
         place.status, place.drawn = "returned", {}
 
     def take_back(self, place: Place) -> None:
@@ -191,10 +199,12 @@ class Pool:
             raise Rejection("feature.unknown", feature=key)
         return self.features[key]
 
-    def _renew(self, place: Place, fresh: Place, now: float) -> None:
+    def _renew(self, place: Place, fresh: Place, now: float, *, same: bool) -> None:
         place.generation += 1
         place.seat_name, place.holder, place.device = fresh.seat_name, fresh.holder, fresh.device
         place.nonce_before = place.request_before = None
         place.sends_nonces = False
         place.since = place.since if place.is_held(now) else now
-        place.status, place.expires_at, place.refreshed_at = "held", now + self.lease, now
+        ends_at = max(fresh.expires_at, place.expires_at if place.borrowed and same else 0.0)
+        place.borrowed, place.came_home = fresh.borrowed or (place.borrowed and same and place.expires_at > now), False
+        place.status, place.expires_at, place.refreshed_at = "held", ends_at, now

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from msgspec import json
+from msgspec import UNSET, json
 
 from seatkeeper._fake_pool import Place, Rejection
 from seatkeeper.protocol import ids
@@ -84,6 +84,7 @@ class Signer:
             seq=self.sequence,
             nonce=client_nonce,
             dev=place.device,
+            bor=True if place.borrowed else UNSET,
         )
         return json.encode(claims)
 

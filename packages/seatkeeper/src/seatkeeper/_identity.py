@@ -23,7 +23,7 @@ import secrets
 import socket
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -67,9 +67,15 @@ class Identity:
 
 
 def identify(
-    *, tenant: str, product: str, seat_id: str | None = None, by: By = "window", environment: Mapping[str, str] = os.environ
+    *,
+    tenant: str,
+    product: str,
+    seat_id: str | None = None,
+    by: By = "window",
+    environment: Mapping[str, str] = os.environ,
+    first: Sequence[int] = (),
 ) -> Identity:
-    """Find out who asks.
+    """Find out who asks; of a window, in one of the `first` slots if one is free.
 
     Raises:
         ConfigurationError: the seat id is empty, too long or not printable, or there is no job or container to go by.
@@ -79,7 +85,7 @@ def identify(
     user, host, chosen = _user(), socket.gethostname(), seat_id
     slot = None
     if seat_id is None:
-        slot = take_slot(tenant=tenant, product=product, user=user) if by == "window" else None
+        slot = take_slot(tenant=tenant, product=product, user=user, first=first) if by == "window" else None
         seat_id = _seat_id(by, tenant=tenant, user=user, slot=slot, environment=environment)
     return Identity(
         seat_id=_checked(seat_id),
@@ -92,8 +98,16 @@ def identify(
     )
 
 
-def take_slot(*, tenant: str, product: str, user: str = "", folder: Path | None = None) -> Slot:
-    """Lock and give the lowest slot that no living process of the user has; users may share a state folder.
+def fingerprint(tenant: str, *, environment: Mapping[str, str] = os.environ) -> str:
+    """Give what tells this machine and user from others, and stays: a digest, made for this tenant alone."""
+    said = ("seatkeeper-device", tenant, _machine_or_container(tenant, environment), _user(), platform.system())
+    return sha256("\0".join(said).encode()).hexdigest()
+
+
+def take_slot(*, tenant: str, product: str, user: str = "", folder: Path | None = None, first: Sequence[int] = ()) -> Slot:
+    """Lock and give the lowest slot that no living process of the user has, `first` ones before others.
+
+    Users may share a state folder.
 
     Where locks can't be kept (a read-only home), the slot is a random number: a seat of its own, not found again after a
     restart.
@@ -102,7 +116,7 @@ def take_slot(*, tenant: str, product: str, user: str = "", folder: Path | None 
     name = sha256("\0".join((tenant, product, user)).encode()).hexdigest()[:32]
     try:
         make_private(place)
-        for number in range(MOST_SLOTS):
+        for number in (*first, *range(MOST_SLOTS)):
             file = _locked(place / f"{name}-{number}.lock")
             if file is not None:
                 return Slot(number, file)

@@ -129,6 +129,11 @@ def held(lease: Lease, *, draw: float, second_chance: bool = True) -> Holding:
     return Holding(lease=lease, due=Due(lease.sent_at, third), second_chance=second_chance)
 
 
+def borrowed(lease: Lease, now: Instant) -> Holding:
+    """Give the seat that a device took home: nobody needs to be asked before its lease has ended."""
+    return Holding(lease=lease, due=Due(now, lease.left(now)))
+
+
 def with_lease(holding: Holding, lease: Lease) -> Holding:
     """Replace the lease and leave the timetable alone: a feature call's lease is no longer than what was left."""
     return replace(holding, lease=lease)

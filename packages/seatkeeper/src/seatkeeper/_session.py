@@ -8,18 +8,20 @@ The rules it keeps (contract, "Rules of the seat")
   us forget it. A lost answer is asked for again with the same nonce and the same body (1, 2, 6).
 - Every call that grants sends a fresh `clientNonce`. What makes a lease believed is `_belief.py`'s to say; it is believed from
   the moment its call was first sent, for the first answer may be a recording by the time it is delivered (7, 8).
-- It never starts on a stored lease. It sends it along as `lastLease`, with the stored token, to get its own seat back (3, 8).
-  Nor does it start on the answer to an activate sent earlier: it asks once more, with a fresh nonce.
+- It never starts on a stored lease, but for a borrowed one (`_borrowed.py`). It sends it along as `lastLease`, with the
+  stored token, to get its own seat back (3, 8). Nor does it start on the answer to an activate sent earlier: it asks once
+  more, with a fresh nonce.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, assert_never
 
 from msgspec import Struct, json, structs
 
 from seatkeeper import _seat
 from seatkeeper._belief import Belief
+from seatkeeper._borrowed import Borrowings
 from seatkeeper._calls import Calls
 from seatkeeper._identity import Identity
 from seatkeeper._seat import Attempt, Holding, Lease, State
@@ -28,6 +30,8 @@ from seatkeeper._storage import Memory
 from seatkeeper._talk import BRISK, PATIENT, Pause, Runtime, Talk
 from seatkeeper._wire import Answered, Call, Kind, Outgoing, Reply, Unreachable, is_final, problem_in, read_answer, unanswered
 from seatkeeper.errors import (
+    BorrowedSeatUnusable,
+    ConfigurationError,
     NoFeature,
     NoSeat,
     NotAuthorized,
@@ -71,6 +75,7 @@ class Session:
         features: Mapping[str, int],
         runtime: Runtime,
         device: "Ed25519PrivateKey",
+        borrowings: Borrowings | None = None,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -89,6 +94,11 @@ class Session:
         self._drawn = dict(features)  # what a new activation has to ask for
         self._unclaimed: dict[tuple[Kind, str, int], Document] = {}  # answers that came after their caller had given up
         self._doubtful: set[str] = set()  # servers that may have seen a call and did not answer
+        self._borrowings = borrowings or Borrowings(tenant=settings.tenant, product=settings.product, device=device)
+        self._borrow_until: datetime | None = None  # what a new activation asks for
+        self._was_borrowed = self._borrowings.of(identity.seat_id) is not None
+        if self._was_borrowed:
+            self._calls.bind(self._borrowings.bound)
         self._told: State | None = None
         self._loss_told = False
 
@@ -100,11 +110,82 @@ class Session:
     # --- what a program may ask of its seat ------------------------------------------------------------------------
 
     def begin(self) -> Talk[None]:
-        """Take the seat; while no server answers, try a few times.
+        """Take the seat: the one that was borrowed, which needs no server; else ask, and try a few times while none answers.
 
         Raises:
             SeatkeeperError: any of them.
         """
+        unusable = self._start_on_what_was_borrowed()
+        if self.holding is not None:
+            return
+        try:
+            yield from self._begin_anew()
+        except (ServerUnreachable, ServerProblem) as error:
+            if unusable is None:
+                raise
+            raise unusable from error
+
+    def borrow(self, until: datetime) -> Talk[datetime]:
+        """Take the seat home until a moment; give the moment until when it was granted, by this device's clock.
+
+        Raises:
+            Refused: not at all, or not for so long; the message says what the limits are.
+            SeatkeeperError: any other reason.
+        """
+        if self._borrowings.slots and self._borrowings.of(self.identity.seat_id) is None and self.identity.slot is not None:
+            raise ConfigurationError("a program is using the seat that is borrowed on this device: end it first")
+        if self.identity.is_for_one_life:
+            raise ConfigurationError('by="process" is for one life of a program: borrow by another way')
+        self._borrowings.require_place()
+        self._borrow_until = until
+        self._calls.bind(self._borrowings.bound)
+        yield from self._begin_anew()
+        ends_at = self.expires_at()
+        assert ends_at is not None
+        return ends_at
+
+    def bring_home(self) -> Talk[datetime]:
+        """Give a borrowed seat back before its time; give the moment until when its place counts all the same.
+
+        Raises:
+            BorrowedSeatUnusable: none is borrowed on this device.
+            SeatkeeperError: the server didn't answer, or refused; the seat stays borrowed.
+        """
+        record, token = self._borrowings.of(self.identity.seat_id), self._memory.kept.access_token
+        if record is None or token is None:
+            why = self._borrowings.elsewhere(self.identity.seat_id)
+            raise why or BorrowedSeatUnusable("no seat is borrowed on this device")
+        self._borrowings.require_own(record)
+        self._belief.borrowed(record.lease, record.certificate, nonce=record.nonce)
+        assert self.claims is not None
+        yield from self._ask(self._calls.deactivate(token, self.claims), self._servers()[:1])
+        self._borrowings.forget(self.identity.seat_id)
+        self._keep(access_token=None, nonce=None, pending=None, server=None)
+        return datetime.fromtimestamp(self.claims.exp, UTC)
+
+    def _start_on_what_was_borrowed(self) -> BorrowedSeatUnusable | None:
+        """Hold the seat that this device has borrowed, if it may be used; else give why not."""
+        record, now = self._borrowings.of(self.identity.seat_id), self._runtime.now()
+        if record is None:
+            return self._borrowings.elsewhere(self.identity.seat_id)
+        try:
+            self._borrowings.require_own(record)
+            length = self._belief.borrowed(record.lease, record.certificate, nonce=record.nonce)
+            elapsed = self._borrowings.elapsed(record, length, now)
+        except BorrowedSeatUnusable as error:
+            return error
+        if missing := [key for key, amount in self._drawn.items() if not self.has(key, amount)]:
+            return BorrowedSeatUnusable(f"the borrowed seat has not as much of {', '.join(missing)} as is asked for")
+        self.holding = _seat.borrowed(Lease(record.lease, now.later(-elapsed), length), now)
+        self._borrowings.saw(record.seat_id, now, at_once=True)
+        return None
+
+    def has(self, key: str, amount: int) -> bool:
+        """Tell whether the latest believed lease grants so much of a feature."""
+        return self.claims is not None and self.claims.feat.get(key, 0) >= amount
+
+    def _begin_anew(self) -> Talk[None]:
+        """Ask for the seat; while no server answers, try a few times."""
         for attempt in range(1, START_ATTEMPTS + 1):
             try:
                 yield from self.activate()
@@ -118,10 +199,10 @@ class Session:
     def activate(self) -> Talk[None]:
         """Take the seat, or take our own back with the token of an earlier life; a full server passes us to the next."""
         asked = self._memory.kept.pending
-        is_wanted = asked is not None and self._calls.asks_the_same(asked, self._drawn)
+        is_wanted = asked is not None and self._calls.asks_the_same(asked, self._drawn, self._borrow_until)
         if (yield from self._settle_pending()) == "activate" and is_wanted and (yield from self._is_confirmed()):
             return
-        call, refusal = self._calls.activate(self._memory.kept, self._drawn), None
+        call, refusal = self._calls.activate(self._memory.kept, self._drawn, self._borrow_until), None
         servers: Sequence[str] = self._servers()
         while servers:
             try:
@@ -135,7 +216,7 @@ class Session:
                 if call.token is None or error.problem == "credentials.unknown":
                     raise
                 self._keep(access_token=None, nonce=None)  # a token of another server, or of a time before
-                call = self._calls.activate(self._memory.kept, self._drawn)
+                call = self._calls.activate(self._memory.kept, self._drawn, self._borrow_until)
             else:
                 if self.state() == "lost":  # the answer came after a search longer than the lease
                     yield from self.refresh()
@@ -188,6 +269,9 @@ class Session:
         if self.holding is not None:
             self.holding = _seat.returned(self.holding)
         token = self._memory.kept.access_token
+        if self._borrowings.of(self.identity.seat_id) is not None:
+            self._borrowings.saw(self.identity.seat_id, self._runtime.now(), at_once=True)
+            return  # the device keeps it until its date
         if token is None:
             return
         try:
@@ -247,7 +331,12 @@ class Session:
         if isinstance(self.cause, SeatLost):
             return self.cause
         why = f": {self.cause}" if self.cause else ""
-        loss = SeatLost(f"the lease of this seat has ended and could not be refreshed{why}", server=self._memory.kept.server)
+        what = (
+            "the time for which this seat was borrowed is over, and it"
+            if self._was_borrowed
+            else "the lease of this seat has ended and"
+        )
+        loss = SeatLost(f"{what} could not be refreshed{why}", server=self._memory.kept.server)
         loss.__cause__ = self.cause
         return loss
 
@@ -268,6 +357,7 @@ class Session:
 
     def next_action(self) -> _seat.Action:
         """Say what the keeper has to do now."""
+        self._borrowings.saw(self.identity.seat_id, self._runtime.now())
         return _seat.Stop() if self.holding is None else _seat.next_action(self.holding, self._runtime.now())
 
     def expires_at(self) -> datetime | None:
@@ -414,21 +504,24 @@ class Session:
             case "activate":
                 granted = self._read(server, reply, ActivateAnswer)
                 lease = self._belief.lease(granted.lease, granted.certificate, call=call, server=server)
-                if self._calls.asks_the_same(call, self._drawn):
+                if self._calls.asks_the_same(call, self._drawn, self._borrow_until):
                     self._drawn = _without_used_up(self._drawn, granted.activation.features)
                 first = self.holding is None or self.holding.step != "activate"
                 self._granted(lease, granted.access_token, second_chance=first)
+                self._keep_what_was_borrowed(call, lease)
                 return granted
             case "refresh":
                 kept_on = self._read(server, reply, RefreshAnswer)
                 lease = self._belief.lease(kept_on.lease, kept_on.certificate, call=call, server=server)
                 self._granted(self._prolonged(lease), kept_on.access_token, second_chance=True)
+                self._keep_what_was_borrowed(call, lease)
                 return kept_on
             case "checkout" | "return":
                 feature = self._read_feature(call, server, reply)
                 counted = feature.type != "bool"  # nobody takes the server's word: a switch is refused in `checkout`
                 lease = self._belief.lease(feature.lease, feature.certificate, call=call, server=server, counted=counted)
                 self._redrawn(self._prolonged(lease))
+                self._keep_what_was_borrowed(call, lease)
                 return feature
             case "entitlement":
                 return self._read(server, reply, ActivationEntitlement)
@@ -453,6 +546,27 @@ class Session:
         if self.holding is None or self.holding.ended is None:
             self.holding = _seat.held(lease, draw=self._runtime.draw(), second_chance=second_chance)
             self.cause = self._taken_back = None
+
+    def _keep_what_was_borrowed(self, call: Call, lease: Lease) -> None:
+        """Keep a borrowed lease that is bound to this machine; one that isn't borrowed any more ends what was."""
+        seat_id, slot = self.identity.seat_id, self.identity.slot
+        if self.claims is None or self.claims.bor is not True:
+            self._borrowings.forget(seat_id)
+            return
+        if not self._borrowings.is_bound(call.client_nonce):
+            return
+        self._was_borrowed = True
+        self._borrowings.keep(
+            seat_id=seat_id,
+            slot=None if slot is None else slot.number,
+            lease=lease.token,
+            certificate=self._belief.certificate,
+            nonce=call.client_nonce,
+            sent_at=call.asked_at.wall,
+            now=self._runtime.now(),
+        )
+        if self.holding is not None:
+            self.holding = _seat.borrowed(self.holding.lease, self._runtime.now())
 
     def _redrawn(self, lease: Lease) -> None:
         self._keep(last_lease=lease.token)

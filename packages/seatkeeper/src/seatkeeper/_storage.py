@@ -1,9 +1,10 @@
 """What a program remembers of its seat between lives: access token, nonce, the call under way, the last lease.
 
 One small file per tenant, product and seat id, in the user's own state folder, mode 0600, replaced by atomic rename. It is
-what lets a restarted program take its own seat back at once instead of asking for a second one. A stored lease is evidence
-for the server (`lastLease`), never a reason to start. Where nothing can be written (a read-only container), the memory
-lasts as long as the process; that costs a restarted program its place, nothing else.
+what lets a restarted program take its own seat back at once instead of asking for a second one. A lease stored here is
+evidence for the server (`lastLease`), never a reason to start; a borrowed one is kept elsewhere (`_borrowed.py`). Where
+nothing can be written (a read-only container), the memory lasts as long as the process; that costs a restarted program its
+place, nothing else.
 """
 
 import logging
@@ -84,7 +85,7 @@ class Memory:
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
-            _replace(path, content)
+            replace_file(path, content)
             self._mark = _mark(path)
         except OSError as error:
             log.warning("seat.memory-only path=%s reason=%s", path, error)
@@ -104,8 +105,9 @@ def device_key(folder: Path | None = None) -> "Ed25519PrivateKey":
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    path = (folder or state_folder()) / "device.key"
+    path = (folder or key_folder()) / "device.key"
     try:
+        _move_in(path)
         if not path.exists():
             _create_once(path, Ed25519PrivateKey.generate().private_bytes_raw())
         return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
@@ -115,6 +117,27 @@ def device_key(folder: Path | None = None) -> "Ed25519PrivateKey":
 
 
 _unkept: dict[Path, "Ed25519PrivateKey"] = {}  # keys of this process, by where they should have been kept
+
+
+def key_folder() -> Path:
+    """Give the folder of the device's key: not the state's, so that who copies what is remembered does not copy the key.
+
+    With $SEATKEEPER_STATE_DIR everything is in one place.
+    """
+    chosen = os.environ.get("SEATKEEPER_STATE_DIR")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_data_path
+
+    return user_data_path("seatkeeper", appauthor=False)
+
+
+def _move_in(path: Path) -> None:
+    """Bring a key to its place that an earlier version kept beside the seats."""
+    earlier = state_folder() / path.name
+    if path.parent == key_folder() and earlier != path and earlier.exists() and not path.exists():
+        _create_once(path, earlier.read_bytes())
+        earlier.unlink()
 
 
 def state_folder() -> Path:
@@ -136,7 +159,7 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write beside it and rename, so that a reader sees the old or the new, never half. `mkstemp` makes it 0600."""
     make_private(path.parent)
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.stem)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from seatkeeper._borrowed import Borrowings
 from seatkeeper._identity import By, identify
 from seatkeeper._seat import State
 from seatkeeper._session import Session
@@ -26,9 +27,19 @@ class Plan:
     def session(self) -> Session:
         """Find out who asks, lock a slot if need be, and look up what is remembered of that seat."""
         tenant, product = self.settings.tenant, self.settings.product
-        identity = identify(tenant=tenant, product=product, seat_id=self.seat_id, by=self.by)
+        device = device_key()
+        borrowings = Borrowings(tenant=tenant, product=product, device=device)
+        identity = identify(tenant=tenant, product=product, seat_id=self.seat_id, by=self.by, first=borrowings.slots)
         memory = memory_of(tenant=tenant, product=product, seat_id=identity.seat_id)
-        return Session(self.settings, identity, memory, features=self.features, runtime=self.runtime, device=device_key())
+        return Session(
+            self.settings,
+            identity,
+            memory,
+            features=self.features,
+            runtime=self.runtime,
+            device=device,
+            borrowings=borrowings,
+        )
 
 
 def plan(

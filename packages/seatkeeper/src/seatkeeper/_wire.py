@@ -170,7 +170,9 @@ def problem_in(
         return _stranger(server, reply, at)
     kind = _BY_CODE.get(said.error_code) or _BY_STATUS.get(reply.status) or errors.ServerProblem
     denial = None if said.denial is UNSET else said.denial
-    if denial is not None:
+    if denial is not None and denial.rule == "borrow-limit":  # its limits are in the server's sentence
+        message = errors.problem_text(said.details, server=server, at=at, contact=contact, denial_id=denial.id)
+    elif denial is not None:
         message = errors.refusal_text(denial, product=product, server=server, at=at, contact=contact)
     else:
         message = errors.problem_text(_named(said, features), server=server, at=at, contact=contact)

@@ -1,4 +1,4 @@
-"""The command `seat`: hold a seat while a program runs, see who holds what, find out what is wrong.
+"""The command `seat`: hold a seat while a program runs, take one home, see who holds what, find out what is wrong.
 
 Success is quiet. Failure says what to do and exits non-zero: 69 no server answers, 75 no seat is free, 76 the server can't be
 trusted, 77 not authorised or refused by the license, 78 a setting is missing or wrong, or asks for what there will never be;
@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
 from seatkeeper import errors
@@ -32,6 +33,8 @@ EXIT_CODES: Final[dict[type[errors.SeatkeeperError], int]] = {
     errors.NoSeat: 75,
     errors.NoFeature: 75,
     errors.Refused: 77,
+    errors.BorrowEnded: 75,
+    errors.BorrowedSeatUnusable: 77,
     errors.SeatLost: 75,
 }
 WAYS: "Final[tuple[By, ...]]" = ("window", "user", "machine", "process", "container", "job")
@@ -91,6 +94,10 @@ def _perform(options: argparse.Namespace, command: list[str]) -> int:
     match options.verb:
         case "run":
             return _run(options, [*options.command, *command])
+        case "borrow":
+            return _borrow(options)
+        case "return":
+            return _return(options)
         case "status":
             return _status(options)
         case _:
@@ -119,6 +126,53 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     by, seat_id = _who(options.seat_id)
     planned = plan(_given(options), features=features, seat_id=seat_id, by=by)
     return hold_while(command, planned, end_on_loss=options.on_loss == "term")
+
+
+def _borrow(options: argparse.Namespace) -> int:
+    from seatkeeper._client import borrow_planned
+    from seatkeeper._view import plan
+
+    until = _moment(options.until) if options.until is not None else _length(options.length)
+    by, seat_id = _who(options.seat_id)
+    planned = plan(_given(options), features=dict(_feature(text) for text in options.feature), seat_id=seat_id, by=by)
+    borrowed = borrow_planned(planned, until)
+    print(f"borrowed until {errors.local_time(borrowed.until)}: till then this device needs no license server")
+    return 0
+
+
+def _return(options: argparse.Namespace) -> int:
+    from seatkeeper._client import return_planned
+    from seatkeeper._view import plan
+
+    by, seat_id = _who(options.seat_id)
+    until = return_planned(plan(_given(options), features=None, seat_id=seat_id, by=by))
+    print(
+        f"given back; its place counts until {errors.local_time(until)}, as it was borrowed, unless an administrator frees it"
+    )
+    return 0
+
+
+def _moment(text: str) -> datetime:
+    """Read a day, which is included, in this device's time zone; or a moment with its zone."""
+    try:
+        if len(text) == len("2027-01-31"):
+            return datetime.combine(date.fromisoformat(text) + timedelta(days=1), time()).astimezone()
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise errors.ConfigurationError(f"--until {text!r} is no date: write 2027-01-31 or 2027-01-31T12:00:00Z") from None
+    if moment.tzinfo is None:
+        raise errors.ConfigurationError(f"--until {text!r}: say in which time zone, such as 2027-01-31T12:00:00Z")
+    return moment
+
+
+def _length(text: str) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdecimal()) or unit not in _UNITS or len(number) > 6:
+        raise errors.ConfigurationError(f"--for {text!r} is no length of time: write a number and a unit, such as 12h or 7d")
+    return timedelta(**{_UNITS[unit]: int(number)})
+
+
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -172,6 +226,8 @@ def _free(answer: "StatusAnswer") -> str:
 
 def _holder_line(holder: "SeatHolder") -> str:
     since, end = errors.local_time(holder.since), errors.local_time(holder.lease_expiry)
+    if holder.borrowed_until is not None:
+        return f"{holder.seat_name}  since {since}, borrowed until {end}"
     return f"{holder.seat_name}  since {since}, lease ends {end} unless refreshed"
 
 
@@ -185,20 +241,23 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"seat {version('seatkeeper')}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|status|doctor")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|borrow|return|status|doctor")
     run = _verb(
         verbs, "run", "hold a seat while a command runs", "seat run --feature render=2 --on-loss term -- ./app input.dat"
     )
-    run.add_argument(
-        "--feature", action="append", default=[], metavar="KEY=N", help="a feature granted with the seat, all or none"
-    )
-    run.add_argument(
-        "--seat-id", default="window", metavar="WHO", help=f"whom the seat belongs to: {', '.join(WAYS)}, or an id of your own"
-    )
+    _add_feature(run)
+    _add_seat_id(run)
     run.add_argument(
         "--on-loss", choices=("continue", "term"), default="continue", help="what becomes of the command: warn only, or SIGTERM"
     )
     run.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments, after --")
+    borrow = _verb(verbs, "borrow", "take a seat home: then this device needs no license server", "seat borrow --for 7d")
+    length = borrow.add_mutually_exclusive_group(required=True)
+    length.add_argument("--until", metavar="DATE", help="the last day, such as 2027-01-31; or a moment with its zone")
+    length.add_argument("--for", dest="length", metavar="TIME", help="for how long, such as 12h or 7d")
+    _add_feature(borrow)
+    _add_seat_id(borrow)
+    _add_seat_id(_verb(verbs, "return", "give a borrowed seat back before its time", "seat return"))
     status = _verb(verbs, "status", "show how full the pool is and who is in it", "seat status --all")
     status.add_argument(
         "-a", "--all", action="store_true", help=f"all holders that the server names (up to 20), not just {HOLDERS_SHOWN}"
@@ -209,6 +268,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true", help="for programs")
     return parser
+
+
+def _add_feature(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--feature", action="append", default=[], metavar="KEY=N", help="a feature granted with the seat, all or none"
+    )
+
+
+def _add_seat_id(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--seat-id", default="window", metavar="WHO", help=f"whom the seat belongs to: {', '.join(WAYS)}, or an id of your own"
+    )
 
 
 def _verb(

@@ -9,6 +9,10 @@
     ├── Refused                 understood, and refused by a rule
     │   ├── NoSeat              every seat is taken
     │   └── NoFeature           not enough of a feature is left, or it doesn't exist
+    ├── BorrowedSeatUnusable    a borrowed seat lies here, and nobody may start on it
+    │   ├── BorrowEnded         its time is over
+    │   ├── OtherDevice         another device borrowed it
+    │   └── ClockSetBack        the clock is behind what was seen here
     └── SeatLost                the seat this program held is no longer its own
         ├── SeatGone            it ended, was returned or was taken back
         └── SeatTakenOver       another copy of the program has it now
@@ -95,6 +99,22 @@ class NoFeature(Refused):
     """Not enough of the feature is left: ask for less, wait for some to come back, or buy more of it."""
 
 
+class BorrowedSeatUnusable(SeatkeeperError):
+    """The seat borrowed on this device can't be used: connect to the license server, and take or borrow a seat again."""
+
+
+class BorrowEnded(BorrowedSeatUnusable):
+    """The time for which the seat was borrowed is over: connect to the license server, and take or borrow a seat again."""
+
+
+class OtherDevice(BorrowedSeatUnusable):
+    """The borrowed seat is another device's: borrow one on this device, or connect to the license server."""
+
+
+class ClockSetBack(BorrowedSeatUnusable):
+    """The clock of this device was set back: set it right, or connect to the license server."""
+
+
 class SeatLost(SeatkeeperError):
     """The seat is no longer this program's: save the work, then take a seat again."""
 
@@ -135,9 +155,9 @@ def refusal_text(
     return "\n".join(visible(line) for line in lines)
 
 
-def problem_text(said: str, *, server: str, at: datetime, contact: str | None) -> str:
-    """Say on a terminal what a server said about anything else: whom to ask, which server it was, and when."""
-    return "\n".join(visible(line) for line in [said, *_last_lines(contact, None, server, at)])
+def problem_text(said: str, *, server: str, at: datetime, contact: str | None, denial_id: str | None = None) -> str:
+    """Say on a terminal what a server said about anything else: whom to ask, what to quote, which server it was, and when."""
+    return "\n".join(visible(line) for line in [said, *_last_lines(contact, denial_id, server, at)])
 
 
 def _headline(denial: Denial, product: str | None) -> str:
@@ -161,11 +181,13 @@ _RULES: Final = {
     "version": "this version of the program is not covered",
     "clock": "the server's clock is not to be trusted just now",
     "share-expired": "the local server's share has ended",
+    "borrow-limit": "it may not be borrowed like that",
 }
 
 
 def _holder_line(holder: SeatHolder) -> str:
-    return f"{holder.seat_name}  since {local_time(holder.since)}"
+    borrowed = f", borrowed until {local_time(holder.borrowed_until)}" if holder.borrowed_until else ""
+    return f"{holder.seat_name}  since {local_time(holder.since)}{borrowed}"
 
 
 def _last_lines(contact: str | None, denial_id: str | None, server: str | None, at: datetime | None) -> list[str]:

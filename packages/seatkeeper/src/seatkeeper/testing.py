@@ -12,7 +12,7 @@ leases with keys of its own, one by one and in trees, and keeps the rules of the
 against a real one. In-process it is an httpx2 transport; `with FakeServer() as server:` also serves it on a free port of
 127.0.0.1, for programs that are tested as programs (`server.environment` has their settings).
 
-What it does not do: remember anything once it is gone, linger, overdraft, lines, borrowing, node locks, rate limits, more
+What it does not do: remember anything once it is gone, linger, overdraft, lines, node locks, rate limits, more
 than one entitlement, or TLS. It is not fast and must never be reachable from a network.
 """
 
@@ -51,6 +51,7 @@ class FakeServer:
         lease: seconds a seat stays held without a refresh.
         features: feature keys; `10` or `"elementPool:10"` is a pool of ten, `"usageCount:5"` five uses, `"bool"` on or off.
         nonce_required: refuse calls without `N-Nonce` from the first one on.
+        borrow: seconds for which a seat may be borrowed at most.
 
     Attributes:
         unreachable: while True, connections fail before anything is decided.
@@ -64,13 +65,14 @@ class FakeServer:
         lease: float = 120.0,
         features: Mapping[str, int | str] | None = None,
         nonce_required: bool = False,
+        borrow: float = 0.0,
     ) -> None:
         self.unreachable = False
         self.busy = False
         self._ahead = 0.0
         self._lose = 0
         self._lock = threading.Lock()
-        self._pool = Pool(seats, lease, {key: _feature(key, text) for key, text in (features or {}).items()})
+        self._pool = Pool(seats, lease, {key: _feature(key, text) for key, text in (features or {}).items()}, borrow)
         self._api = Api(self._pool, self.now, nonce_required=nonce_required)
         self._http: _HttpServer | None = None
         self._port = 0

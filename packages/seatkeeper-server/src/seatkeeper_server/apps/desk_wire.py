@@ -10,7 +10,7 @@ Both ends are of one version, which the order names, and on one machine: nothing
 
 import struct
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct, msgpack
@@ -160,6 +160,7 @@ class _Why(Struct, array_like=True):
     contact: str | None
     wanted: int
     outlook: Outlook
+    borrow: timedelta
 
 
 class _Refused(Struct, array_like=True, tag=2):
@@ -291,6 +292,7 @@ class _Writer:
             why.contact,
             why.wanted,
             why.outlook,
+            why.borrow,
         )
 
 
@@ -351,6 +353,7 @@ def _refusal(why: _Why, rosters: list[Occupancy]) -> Refusal:
         contact=why.contact,
         wanted=why.wanted,
         outlook=why.outlook,
+        borrow=why.borrow,
     )
 
 

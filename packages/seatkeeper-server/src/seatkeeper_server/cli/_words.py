@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from seatkeeper_server.cli._output import amounts, clock, counted, day, number
-from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.domain.terms import BORROWED, SEAT, is_feature
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import LogRow
 from seatkeeper_server.service.explaining import read_data
@@ -33,15 +33,16 @@ def sentence(row: LogRow) -> str:
 
 def _granted(text: str) -> Callable[[Said], str]:
     def told(said: Said) -> str:
-        features = {key: amount for key, amount in said.get("rights", {}).items() if key != SEAT and amount}
+        features = {key: amount for key, amount in said.get("rights", {}).items() if is_feature(key) and amount}
         with_what = f" with {amounts(features)}" if features else ""
-        return f"{text}{with_what}, lease until {_clock(said.get('expires_at'))}"
+        how = "borrowed" if BORROWED in said.get("rights", {}) else "lease"
+        return f"{text}{with_what}, {how} until {_clock(said.get('expires_at'))}"
 
     return told
 
 
 def _returned(said: Said) -> str:
-    return "gave the seat back" + (f", it lingers until {_clock(said['free_at'])}" if "free_at" in said else "")
+    return "gave the seat back" + (f", its place counts until {_clock(said['free_at'])}" if "free_at" in said else "")
 
 
 def _taken_back(said: Said) -> str:
@@ -100,6 +101,8 @@ def _changed(data: Said) -> str:
         parts.append(f"seats {data['seats']['before']} to {data['seats']['after']}")
     if "until" in data:
         parts.append(f"end {_day(data['until']['before'])} to {_day(data['until']['after'])}")
+    if "borrow" in data:
+        parts.append(f"borrowing {data['borrow']['before']} to {data['borrow']['after']}")
     if data.get("going"):
         parts.append(f"{counted(data['going'], 'holder')} to go")
     if data.get("working"):

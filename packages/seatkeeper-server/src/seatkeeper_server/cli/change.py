@@ -1,14 +1,14 @@
-"""`seatkeeper change`: more seats or fewer, longer or shorter."""
+"""`seatkeeper change`: more seats or fewer, longer or shorter, borrowed or not."""
 
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from seatkeeper_server.cli._failures import wrong_values_told
-from seatkeeper_server.cli._options import Data, Database, Json, Sold
+from seatkeeper_server.cli._options import Data, Database, Json, Sold, typed
 from seatkeeper_server.cli._output import counted, day, json_moment, number, print_json, say
 from seatkeeper_server.cli._place import opened
-from seatkeeper_server.domain.catalogue import read_end
+from seatkeeper_server.domain.catalogue import read_borrowing, read_end, written_borrowing
 from seatkeeper_server.service import selling
 from seatkeeper_server.service.selling import Change, Changed
 
@@ -21,6 +21,10 @@ def change(
     until: Annotated[
         str | None, Parameter(help="Its last day in UTC, such as 2027-12-31; a moment with its zone; or never.")
     ] = None,
+    borrow: Annotated[
+        str | None,
+        typed("For how long a laptop may take a seat home, and how many at once, such as 14d or 14d:5; none: no more."),
+    ] = None,
     force: Annotated[
         bool,
         Parameter(help="Shrink below what is taken, or end it while it is in use: holders lose their seat at a next refresh."),
@@ -29,9 +33,16 @@ def change(
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Change how many seats were bought, or until when; what it was before is written down too."""
+    """Change how many seats were bought, until when, or how they are borrowed; what it was before is written down too."""
     with wrong_values_told():
-        wanted = Change(seats=seats, moves_end=until is not None, until=read_end(until) if until else None, force=force)
+        wanted = Change(
+            seats=seats,
+            moves_end=until is not None,
+            until=read_end(until) if until else None,
+            limits_borrowing=borrow is not None,
+            borrow=read_borrowing(borrow) if borrow is not None else None,
+            force=force,
+        )
     with opened(data, database) as place, place.transaction() as desk:
         changed = selling.change(desk.catalogue, entitlement, wanted, desk.now)
     if json:
@@ -59,7 +70,12 @@ def _as_data(changed: Changed) -> dict[str, object]:
         "entitlementId": changed.entitlement_id,
         "seats": changed.seats,
         "until": json_moment(changed.until),
-        "before": {"seats": changed.seats_before, "until": json_moment(changed.until_before)},
+        "borrow": written_borrowing(changed.borrow),
+        "before": {
+            "seats": changed.seats_before,
+            "until": json_moment(changed.until_before),
+            "borrow": written_borrowing(changed.borrow_before),
+        },
         "going": changed.going,
         "working": changed.working,
     }

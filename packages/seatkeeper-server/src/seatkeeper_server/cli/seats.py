@@ -20,8 +20,9 @@ from seatkeeper_server.cli._output import (
 from seatkeeper_server.cli._place import Desk, opened
 from seatkeeper_server.cli.ls import as_data as overview_data
 from seatkeeper_server.domain.admission import Tally
+from seatkeeper_server.domain.intervals import written
 from seatkeeper_server.domain.terms import Kind
-from seatkeeper_server.service import finding, reporting
+from seatkeeper_server.service import finding, reporting, selling
 from seatkeeper_server.service.reporting import Condition, Occupant, Occupation
 
 
@@ -66,6 +67,7 @@ def _print_one(one: Occupation) -> None:
     say(
         f"seats: {bought_text}, {one.held} held, {one.lent} lent, {number(overview.free)} free"
         + "".join(f"; {_feature_text(tally)}" for tally in one.features)
+        + _borrowing_text(one)
     )
     if one.occupants:
         columns = ("holder", "state", "since", "lease ends", "features", "activation")
@@ -78,6 +80,15 @@ def _feature_text(tally: Tally) -> str:
     if tally.right.kind is Kind.BOOL:
         return tally.right.key
     return f"{tally.right.key} {tally.used} of {number(tally.right.bought)}"
+
+
+def _borrowing_text(one: Occupation) -> str:
+    """Say how many of the seats are borrowed, where they may be."""
+    out, limits = one.borrowed, selling.borrowing_of(one.overview.bought.pool)
+    if limits is None:
+        return f"; {out} borrowed" if out else ""
+    at_once = "" if limits.most is None else f" of {limits.most}"
+    return f"; {out}{at_once} borrowed, for {written(limits.longest)} at most"
 
 
 def _row(one: Occupant) -> list[str]:
@@ -102,6 +113,7 @@ def _as_data(one: Occupation) -> dict[str, object]:
         **overview_data(one.overview),
         "held": one.held,
         "lent": one.lent,
+        "borrowed": one.borrowed,
         "features": [
             {"key": tally.right.key, "type": tally.right.kind.value, "bought": tally.right.bought, "used": tally.used}
             for tally in one.features
@@ -121,6 +133,7 @@ def _holder_data(one: Occupant) -> dict[str, object]:
         "activationId": holding.activation_id,
         "state": one.condition.value,
         "counts": one.counts,
+        "borrowed": holding.is_borrowed and one.counts,
         "since": json_moment(holding.activated_at),
         "refreshedAt": json_moment(holding.refreshed_at),
         "leaseEndsAt": json_moment(holding.expires_at),

@@ -16,6 +16,7 @@ from seatkeeper_server.domain.catalogue import (
     Sale,
     Sold,
     Terms,
+    read_borrowing,
     read_feature,
     read_overdraft,
 )
@@ -52,6 +53,9 @@ def sell(
     nonce: Annotated[
         Literal["optional", "required"], Parameter(help="Whether programs must use nonces; optional lets curl work.")
     ] = "optional",
+    borrow: Annotated[
+        str, typed("For how long a laptop may take a seat home, and how many at once, such as 14d or 14d:5; none: not at all.")
+    ] = "none",
     tenant: Annotated[str, Parameter(env_var="SEATKEEPER_VENDOR", help="The vendor who sells, by name.")] = DEFAULT_VENDOR,
     contact: Annotated[
         str | None,
@@ -78,6 +82,7 @@ def sell(
             features=tuple(read_feature(text) for text in feature),
             days=_read_days(days),
             nonce=NoncePolicy(nonce),
+            borrow=read_borrowing(borrow),
         )
         sale = Sale(customer=customer, product=product, terms=terms, tenant=tenant, contact=contact, another=another)
     with opened(data, database, create=True) as place, place.transaction() as desk:

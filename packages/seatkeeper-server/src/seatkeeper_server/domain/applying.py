@@ -91,9 +91,13 @@ def _apply_granted(pool: Pool, fact: Granted) -> Pool:
 
 
 def _place_end(own: Holding | None, fact: Granted, margin: timedelta) -> datetime:
-    """Tell when a place comes back: a refresh never brings that forward, since its answer may not arrive."""
+    """Tell when a place comes back: a refresh never brings that forward, since its answer may not arrive.
+
+    Nor does anything of a borrowed one: its first lease may still be somewhere.
+    """
     ends_at = fact.expires_at + margin
-    return max(ends_at, own.free_at) if own and own.free_at and isinstance(fact, Refreshed) else ends_at
+    keeps = own is not None and (isinstance(fact, Refreshed) or (own.is_borrowed and isinstance(fact, Resumed)))
+    return max(ends_at, own.free_at) if keeps and own and own.free_at else ends_at
 
 
 def _keep_superseded(pool: Pool, own: Holding) -> Pool:
@@ -161,7 +165,7 @@ def _apply_restored(pool: Pool, fact: Restored) -> Pool:
         sequence=fact.sequence,
         nonces=fact.nonces,
         noted_at=fact.at,
-        device=own.device if own else None,
+        device=own.device if own else fact.device,
     )
     after = _with_holding(pool, fact, new, sequence=max(pool.sequence, fact.sequence), forced=True)
     if fact.sequence <= pool.sequence:

@@ -15,14 +15,16 @@ from hashlib import sha256
 from unicodedata import normalize
 
 from seatkeeper_server.domain.admission import Tally
+from seatkeeper_server.domain.intervals import read_interval, written
 from seatkeeper_server.domain.quoting import quoted
-from seatkeeper_server.domain.terms import SEAT, Kind, Mode, NoncePolicy, Overdraft, Right
+from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Mode, NoncePolicy, Overdraft, Right
 
 MAX_NAME = 50  # characters, as the public contract has it
 MAX_COUNT = 1_000_000_000  # seats or units of a feature; far below what a 64-bit counter holds
 STANDARD = "Standard"  # the edition of a product that was sold the short way
 DEFAULT_VENDOR = "default"
 NEVER = "never"
+NONE = "none"
 NO_OVERDRAFT = Overdraft()
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -70,6 +72,30 @@ class Feature:
         return {"key": self.key, "type": self.kind.value, "value": self.amount, "overdraft": overdraft}
 
 
+@dataclass(frozen=True, slots=True)
+class Borrowing:
+    """For how long a device may take a seat home at most, and how many may be out at once (None: any number)."""
+
+    longest: timedelta
+    most: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.longest <= timedelta(0):
+            raise ValueError("borrow: say for how long, such as 14d, or none")
+        if self.most is not None and not 1 <= self.most <= MAX_COUNT:
+            raise ValueError(f"borrow: 1 to {MAX_COUNT:,} seats at once, not {quoted(str(self.most))}")
+
+    @classmethod
+    def of(cls, longest: timedelta, most: int | None) -> "Borrowing | None":
+        """Give the limits as they are kept; no time at all is no borrowing."""
+        return cls(longest, most) if longest else None
+
+    @property
+    def right(self) -> Right:
+        """The right that borrowers hold beside their seat."""
+        return Right(BORROWED, Kind.ELEMENT_POOL, self.most)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """The terms of an offering: what a customer gets for each purchase of it. `days` None never ends."""
@@ -82,6 +108,7 @@ class Terms:
     features: tuple[Feature, ...] = ()
     days: int | None = 365
     nonce: NoncePolicy = NoncePolicy.OPTIONAL
+    borrow: Borrowing | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.seats <= MAX_COUNT:
@@ -101,8 +128,9 @@ class Terms:
 
     @property
     def rights(self) -> tuple[Right, ...]:
-        """What can be held of a purchase: the seats, and each feature."""
-        return Right(SEAT, Kind.SEAT, self.seats, self.overdraft), *(feature.right for feature in self.features)
+        """What can be held of a purchase: the seats, each feature, and what may be out at once."""
+        out = () if self.borrow is None else (self.borrow.right,)
+        return Right(SEAT, Kind.SEAT, self.seats, self.overdraft), *(feature.right for feature in self.features), *out
 
     @property
     def features_json(self) -> str:
@@ -117,7 +145,7 @@ class Terms:
         """Give the SKU: the same terms of the same product always have the same one, different ones never."""
         said = "|".join(map(str, (
             product, self.seats, self.lease, self.linger, self.overdraft.kind, self.overdraft.value,
-            self.mode.value, self.features_json, self.days,
+            self.mode.value, self.features_json, self.days, *((self.borrow,) if self.borrow else ()),
         )))  # fmt: skip
         word = re.sub(r"[^A-Z0-9]+", "-", product.upper()).strip("-")[:24] or "PRODUCT"
         return f"{word}-{self.seats}-{sha256(said.encode()).hexdigest()[:8].upper()}"
@@ -253,6 +281,31 @@ def _read_amount(number: str, text: str) -> int | None:
     if not (number.isascii() and number.isdecimal()) or len(number) > 10:
         raise ValueError(f"{quoted(text)}: an amount is a whole number or unlimited")
     return int(number)
+
+
+def read_borrowing(text: str) -> Borrowing | None:
+    """Read the limits of borrowing: `14d`, `14d:5` (five at once) or `none`.
+
+    >>> read_borrowing("14d:5")
+    Borrowing(longest=datetime.timedelta(days=14), most=5)
+
+    Raises:
+        ValueError: it is written otherwise.
+    """
+    said = text.strip().lower()
+    if said == NONE:
+        return None
+    longest, colon, most = said.partition(":")
+    if colon and (not (most.isascii() and most.isdecimal()) or len(most) > 10):
+        raise ValueError(f"{quoted(text)}: write for how long and how many at once, such as 14d or 14d:5, or none")
+    return Borrowing(read_interval(longest), int(most) if colon else None)
+
+
+def written_borrowing(borrowing: Borrowing | None) -> str:
+    """Write the limits of borrowing as they are read."""
+    if borrowing is None:
+        return NONE
+    return written(borrowing.longest) + ("" if borrowing.most is None else f":{borrowing.most}")
 
 
 def read_end(text: str) -> datetime | None:

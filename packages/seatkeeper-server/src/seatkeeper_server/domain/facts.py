@@ -92,7 +92,7 @@ class Repeated(Fact, frozen=True, kw_only=True):
 
 
 class Returned(Fact, frozen=True, kw_only=True):
-    """The holder gave the seat back; with linger, the place stays taken until `free_at`."""
+    """The holder gave the seat back; with linger, or if it was borrowed, the place stays taken until `free_at`."""
 
     kind = "Returned"
     free_at: datetime | None = None
@@ -184,6 +184,7 @@ class Restored(Fact, frozen=True, kw_only=True):
     rights: Amounts
     expires_at: datetime
     nonces: Nonces
+    device: str | None = None
 
 
 class CloneSuspected(Fact, frozen=True, kw_only=True):

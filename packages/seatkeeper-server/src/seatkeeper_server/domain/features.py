@@ -11,7 +11,7 @@ from seatkeeper_server.domain.order import next_nonces, out_of_order
 from seatkeeper_server.domain.reasons import closed, short_of
 from seatkeeper_server.domain.requests import CheckOut, GiveBack, Use
 from seatkeeper_server.domain.state import Decision, Pool, Rejected
-from seatkeeper_server.domain.terms import SEAT, Kind
+from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind
 
 
 def feature_call(pool: Pool, ask: CheckOut | GiveBack | Use, now: datetime) -> Decision:
@@ -22,7 +22,7 @@ def feature_call(pool: Pool, ask: CheckOut | GiveBack | Use, now: datetime) -> D
         return Rejected("seat.gone")
     if not ask.keyed and ask.nonce is None:
         return Rejected("nonce.stale")
-    if ask.key == SEAT or (tally := pool.tallies.get(ask.key)) is None:
+    if ask.key in (SEAT, BORROWED) or (tally := pool.tallies.get(ask.key)) is None:
         return Rejected("feature.unknown")
     if (refusal := closed(pool, now)) is not None:
         return replace(refusal, activation_id=own.activation_id, generation=own.generation, holder=own.holder)
@@ -47,7 +47,7 @@ def _check_out(pool: Pool, own: Holding, ask: CheckOut, who: dict[str, object], 
 
 
 def _give_back(tally: Tally, own: Holding, ask: GiveBack, who: dict[str, object]) -> Decision:
-    if not tally.right.returnable:
+    if not tally.right.returnable or own.is_borrowed:  # the lease at home grants it to its end
         return Rejected("feature.notReturnable")
     if ask.amount > own.rights.get(ask.key, 0):
         return Rejected("feature.overReturn")

@@ -12,7 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.domain.terms import BORROWED, SEAT
 
 SHARE = "shr_"  # how the ids of shares begin: what is lent to a local server, on whose clock nothing here has a say
 CURRENT = 0  # the `past` of a seat's present holding; one that was taken over is kept under its own generation
@@ -90,6 +90,11 @@ class Holding(Struct, array_like=True, frozen=True, kw_only=True):
     def is_share(self) -> bool:
         """Whether it is lent to a local server: its end was signed, and nothing that happens here moves it."""
         return self.activation_id.startswith(SHARE)
+
+    @property
+    def is_borrowed(self) -> bool:
+        """Whether a device took it home: its lease is good to its end, whatever happens here."""
+        return BORROWED in self.rights
 
     @property
     def seats(self) -> int:

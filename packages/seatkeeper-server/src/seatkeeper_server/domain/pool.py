@@ -18,8 +18,8 @@ Rules kept here (`contract.md`, "Rules of the seat", by number):
  8. A lease newer than the database proves that the database was restored.
 
 In here are seats: taking, keeping, giving back. Beside it: what a decision sees (`state`), the order of calls (`order`),
-features of a held seat (`features`), a restored database (`restoring`), why something is refused (`reasons`), and the change
-itself (`applying`).
+features of a held seat (`features`), seats that a device takes home (`borrowing`), a restored database (`restoring`), why
+something is refused (`reasons`), and the change itself (`applying`).
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from seatkeeper_server.domain import borrowing
 from seatkeeper_server.domain.admission import Shortage, counted, returnable, shortage, used_up
 from seatkeeper_server.domain.applying import apply
 from seatkeeper_server.domain.facts import (
@@ -59,7 +60,7 @@ from seatkeeper_server.domain.requests import (
 )
 from seatkeeper_server.domain.restoring import restored, restored_by_call
 from seatkeeper_server.domain.state import Decision, Pool, Rejected
-from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.domain.terms import BORROWED, SEAT
 
 __all__ = ["Decision", "Pool", "Rejected", "apply", "decide", "nonce_in_order", "settle"]
 
@@ -126,6 +127,10 @@ def _activate(pool: Pool, ask: Activate, now: datetime) -> Decision:
         return replace(refusal, activation_id=ask.activation_id, holder=ask.holder)
     if ask.blocked_until is not None and now < ask.blocked_until:
         return denied(pool, "excluded", "policy.refused", now, ask.activation_id, ask.holder)
+    if BORROWED in ask.features:
+        return Rejected("feature.unknown")
+    if (over := borrowing.refused(pool, ask, now)) is not None:
+        return over
     if own is None or not own.occupies:
         return _claim(pool, own, ask, now)
     if _is_its_own(pool, own, ask, now):
@@ -143,14 +148,14 @@ def _is_its_own(pool: Pool, own: Holding, ask: Activate, now: datetime) -> bool:
         is_long = pool.terms.lease > LONG_LEASE or own.expires_at - now > LONG_LEASE
         return not is_long if own.device is None else ask.device == own.device
     if own.state is State.RETURNED:
-        return True
+        return not own.is_borrowed or (ask.device is not None and ask.device == own.device)
     return own.free_at is None and own.state is State.HELD and own.expires_at + pool.terms.margin <= now
 
 
 def _claim(pool: Pool, own: Holding | None, ask: Activate, now: datetime) -> Decision:
-    wanted = {**ask.features, SEAT: 1}
+    wanted = borrowing.wanted(ask)
     if (short := shortage(pool.tallies, wanted)) is not None:
-        return short_of(pool, short, now, ask.activation_id, ask.holder)
+        return _short(pool, short, now, ask.activation_id, ask.holder)
     return Claimed(
         at=now,
         activation_id=ask.activation_id,
@@ -158,7 +163,7 @@ def _claim(pool: Pool, own: Holding | None, ask: Activate, now: datetime) -> Dec
         holder=ask.holder,
         taken=counted(pool.tallies, wanted),
         rights=wanted,
-        expires_at=pool.terms.lease_end(now),
+        expires_at=borrowing.lease_end(pool, ask, None, now),
         nonces=first_nonces(pool, ask),
         device=ask.device,
     )
@@ -167,11 +172,11 @@ def _claim(pool: Pool, own: Holding | None, ask: Activate, now: datetime) -> Dec
 def _resume(pool: Pool, own: Holding, ask: Activate, now: datetime) -> Decision:
     if _has_to_go(pool, own):
         return short_of(pool, Shortage(SEAT, own.seats), now, ask.activation_id, own.holder)
-    wanted = {**ask.features, SEAT: own.seats}
     held = returnable(pool.tallies, own.rights)
+    wanted = borrowing.wanted(ask, held)
     change = {key: wanted.get(key, 0) - held.get(key, 0) for key in {**held, **wanted}}
     if (short := shortage(pool.tallies, {key: n for key, n in change.items() if n > 0})) is not None:
-        return short_of(pool, short, now, ask.activation_id, own.holder)
+        return _short(pool, short, now, ask.activation_id, own.holder)
     drawn = used_up(pool.tallies, own.rights)
     return Resumed(
         at=now,
@@ -180,7 +185,7 @@ def _resume(pool: Pool, own: Holding, ask: Activate, now: datetime) -> Decision:
         holder=own.holder,
         taken=counted(pool.tallies, change),
         rights={key: wanted.get(key, 0) + drawn.get(key, 0) for key in {**drawn, **wanted}},
-        expires_at=pool.terms.lease_end(now),
+        expires_at=borrowing.lease_end(pool, ask, own, now),
         nonces=first_nonces(pool, ask),
         device=ask.device,
     )
@@ -192,9 +197,9 @@ def _has_to_go(pool: Pool, own: Holding) -> bool:
 
 
 def _take_over(pool: Pool, own: Holding, ask: Activate, now: datetime) -> Decision:
-    wanted = {**ask.features, SEAT: 1}
+    wanted = borrowing.wanted(ask)
     if (short := shortage(pool.tallies, wanted)) is not None:
-        return short_of(pool, short, now, ask.activation_id, own.holder)
+        return _short(pool, short, now, ask.activation_id, own.holder)
     return TakenOver(
         at=now,
         activation_id=own.activation_id,
@@ -202,10 +207,16 @@ def _take_over(pool: Pool, own: Holding, ask: Activate, now: datetime) -> Decisi
         holder=own.holder,
         taken=counted(pool.tallies, wanted),
         rights=wanted,
-        expires_at=pool.terms.lease_end(now),
+        expires_at=borrowing.lease_end(pool, ask, None, now),
         nonces=first_nonces(pool, ask),
         device=ask.device,
     )
+
+
+def _short(pool: Pool, short: Shortage, now: datetime, activation_id: str, holder: int) -> Decision:
+    if short.key == BORROWED:
+        return borrowing.over_limit(pool, now, activation_id, holder)
+    return short_of(pool, short, now, activation_id, holder)
 
 
 # --- keeping it ----------------------------------------------------------------------------------------------------
@@ -226,22 +237,27 @@ def _refresh(pool: Pool, ask: Refresh, now: datetime) -> Decision:
         return _retake(pool, own, nonces, now)
     if pool.excess > 0:
         return _cut(pool, own, now)
+    is_home, ends_at = False, pool.terms.lease_end(now)
+    if own.is_borrowed and not (is_home := borrowing.is_over(pool, own, now)):
+        ends_at = min(ends_at, borrowing.believed_until(pool, own))
     return Refreshed(
         at=now,
         activation_id=own.activation_id,
         generation=own.generation,
         holder=own.holder,
-        rights=own.rights,
-        expires_at=max(pool.terms.lease_end(now), pool.terms.bounded(own.expires_at)),
+        taken=_negative(returnable(pool.tallies, {BORROWED: 1})) if is_home else {},
+        rights=borrowing.at_home(own.rights) if is_home else own.rights,
+        expires_at=max(ends_at, pool.terms.bounded(own.expires_at)),
         nonces=nonces,
         device=own.device,
-        noted=now - own.noted_at >= NOTED_EVERY,
+        noted=is_home or now - own.noted_at >= NOTED_EVERY,
     )
 
 
 def _retake(pool: Pool, own: Holding, nonces: Nonces, now: datetime) -> Decision:
     drawn = used_up(pool.tallies, own.rights)
-    back = {key: n for key, n in own.rights.items() if key not in drawn}
+    rights = borrowing.at_home(own.rights)
+    back = {key: n for key, n in rights.items() if key not in drawn}
     if (short := shortage(pool.tallies, back)) is not None:
         return replace(short_of(pool, short, now, own.activation_id, own.holder), problem="seat.gone")
     return Retaken(
@@ -250,7 +266,7 @@ def _retake(pool: Pool, own: Holding, nonces: Nonces, now: datetime) -> Decision
         generation=own.generation,
         holder=own.holder,
         taken=counted(pool.tallies, back),
-        rights=own.rights,
+        rights=rights,
         expires_at=pool.terms.lease_end(now),
         nonces=nonces,
         device=own.device,
@@ -277,8 +293,10 @@ def _return(pool: Pool, ask: Return, now: datetime) -> Decision:
     own = pool.current(ask.activation_id)
     if own is None or ask.generation != own.generation or own.state in (State.RETURNED, State.SUPERSEDED):
         return Repeated(at=now, activation_id=ask.activation_id, generation=ask.generation)
-    if own.device is not None and not ask.proven and own.occupies:
+    if (own.device is not None or own.is_borrowed) and not ask.proven and own.occupies:
         return _returned_by_whom(pool, own, now)
+    if own.is_borrowed and own.occupies:
+        return _returned_early(pool, own, now)
     lingers = own.state is State.HELD and pool.terms.linger > timedelta(0)
     back = returnable(pool.tallies, own.rights) if own.occupies else {}
     taken = {key: n for key, n in back.items() if not (lingers and key == SEAT)}
@@ -289,6 +307,17 @@ def _return(pool: Pool, ask: Return, now: datetime) -> Decision:
         holder=own.holder,
         taken=_negative(taken),
         free_at=now + pool.terms.linger if lingers else None,
+    )
+
+
+def _returned_early(pool: Pool, own: Holding, now: datetime) -> Returned:
+    """A borrowed seat came home before its time. A copy of the device may still believe in it: the place counts to its end."""
+    return Returned(
+        at=now,
+        activation_id=own.activation_id,
+        generation=own.generation,
+        holder=own.holder,
+        free_at=own.free_at or own.expires_at + pool.terms.margin,
     )
 
 

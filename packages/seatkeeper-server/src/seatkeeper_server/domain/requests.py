@@ -21,13 +21,14 @@ class ShownLease(Struct, frozen=True):
     rights: Mapping[str, int]
     expires_at: datetime
     activation_id: str | None = None
+    device: str | None = None
 
 
 class Activate(Struct, frozen=True, kw_only=True):
     """Take a seat for a holder.
 
     `activation_id` is the holder's own, or a fresh one. `proof` is the generation of a token of this seat's earlier life;
-    `device` is the key that the asking device has proven to have.
+    `device` is the key that the asking device has proven to have, `borrow_until` the date until which it takes the seat home.
     """
 
     activation_id: str
@@ -39,6 +40,7 @@ class Activate(Struct, frozen=True, kw_only=True):
     earlier: Earlier | None = None
     shown: ShownLease | None = None
     blocked_until: datetime | None = None
+    borrow_until: datetime | None = None
 
 
 class Call(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from seatkeeper_server.domain.facts import CloneSuspected, Fact, Restored
 from seatkeeper_server.domain.holdings import Holding, Nonces
 from seatkeeper_server.domain.requests import Refresh, ShownLease
 from seatkeeper_server.domain.state import Pool
-from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.domain.terms import BORROWED, SEAT
 from seatkeeper_server.domain.timekeeping import MICROSECOND
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,6 +61,8 @@ def restored(
             )
         return None
     rights = {SEAT: 1, **shown.rights}
+    if BORROWED not in pool.tallies:
+        rights.pop(BORROWED, None)
     kept = own if own is not None and own.occupies else None
     runs = shown.expires_at + pool.terms.margin > now and shown.activation_id in (None, activation_id)
     later = kept is not None and shown.generation > kept.generation  # a place of its own, not the one that is kept
@@ -76,6 +78,7 @@ def restored(
         rights=kept.rights if kept and same else rights,
         expires_at=shown.expires_at,
         nonces=nonces,
+        device=shown.device,
     )
 
 

@@ -10,6 +10,12 @@ from enum import StrEnum
 from msgspec import Struct
 
 SEAT = ""  # the right every seat holds; features are held under their own keys, which are never empty
+BORROWED = "@borrowed"  # the right of a seat that a device took home; no feature can be called that
+
+
+def is_feature(key: str) -> bool:
+    """Tell whether a right is a feature, which people have names for."""
+    return key not in (SEAT, BORROWED)
 
 
 class Mode(StrEnum):
@@ -118,6 +124,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     """The terms of one entitlement that a decision needs.
 
     `margin` is how long a place is kept beyond the end of its lease (decision 8). `ends_at` plus `grace` bounds every lease.
+    `borrow` is for how long a device may take a seat home at most; nothing if it may not.
     """
 
     mode: Mode = Mode.CONCURRENT
@@ -129,12 +136,13 @@ class Terms(Struct, frozen=True, kw_only=True):
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     grace: timedelta = timedelta(0)
+    borrow: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
         if self.lease <= timedelta(0):
             raise ValueError("a lease must last longer than nothing")
-        if min(self.linger, self.margin, self.grace) < timedelta(0):
-            raise ValueError("linger, margin and grace can't be negative")
+        if min(self.linger, self.margin, self.grace, self.borrow) < timedelta(0):
+            raise ValueError("linger, margin, grace and borrowing can't be negative")
 
     @property
     def last_moment(self) -> datetime | None:

@@ -74,11 +74,14 @@ def extended(holding: Holding, terms: Terms, gap: timedelta, now: datetime) -> H
     """Give a holding the time back that nobody could refresh in.
 
     A place that only waits for a lease to end is kept longer too: if the clock has stepped, no time has passed for whoever
-    believes in that lease. A returned one isn't: nobody believes in it. A share isn't: its server goes by its own clock.
+    believes in that lease. So is a borrowed one, whose lease needs no server. A returned one isn't, unless it was borrowed:
+    nobody believes in it. A share isn't: its server goes by its own clock.
     """
-    if not holding.occupies or holding.is_share or holding.state is State.RETURNED or holding.is_due(now - gap):
+    if not holding.occupies or holding.is_share or holding.is_due(now - gap):
         return holding
-    if holding.state is not State.HELD:
+    if holding.state is State.RETURNED and not holding.is_borrowed:
+        return holding
+    if holding.state is not State.HELD or holding.is_borrowed:
         return replace(holding, free_at=holding.free_at + gap if holding.free_at else None)
     floor = holding.expires_at if holding.floored else now + terms.refresh_interval
     ends_at = max(holding.expires_at + gap, floor)

@@ -13,6 +13,7 @@ Rules of the contract that are kept here
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Final, NoReturn
 from urllib.parse import parse_qs
 
@@ -146,7 +147,7 @@ async def activate(front: Front, request: Request) -> Answer:
         proof=earlier_life(request, keys),
         last_lease=ask.last_lease,
         device=_device(tenant_id, ask),
-        borrow=ask.borrow_until is not None,
+        borrow_until=None if ask.borrow_until is None else ask.borrow_until.astimezone(UTC),
     )
     match await decided(front.desk, call):
         case Served() as served:

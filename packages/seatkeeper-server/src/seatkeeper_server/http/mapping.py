@@ -21,7 +21,8 @@ from seatkeeper.protocol.documents import (
 from seatkeeper.protocol.problems import PROBLEMS
 from seatkeeper_server.domain.admission import Outlook, Tally
 from seatkeeper_server.domain.holdings import Holding, State
-from seatkeeper_server.domain.terms import SEAT, Kind, Terms
+from seatkeeper_server.domain.intervals import written
+from seatkeeper_server.domain.terms import SEAT, Kind, Terms, is_feature
 from seatkeeper_server.service.calls import LentOut, Occupancy, PoolStatus, Refusal, Served
 
 # --- a seat, as its holder sees it ---------------------------------------------------------------------------------
@@ -52,7 +53,7 @@ def activation_state(served: Served) -> ActivationState:
         entitlement_concurrency_mode=terms.mode.value,
         has_maintenance=entitlement.has_maintenance,
         maintenance_expiry_date=entitlement.maintenance_ends_at,
-        features=[_feature(key, tally, holding) for key, tally in served.pool.tallies.items() if key != SEAT],
+        features=[_feature(key, tally, holding) for key, tally in served.pool.tallies.items() if is_feature(key)],
     )
 
 
@@ -111,7 +112,15 @@ def status_answer(status: PoolStatus) -> StatusAnswer:
 
 @lru_cache(maxsize=16)  # as many batches as may be waiting to be answered; the list is only read
 def _holders(occupancy: Occupancy) -> list[SeatHolder]:
-    return [SeatHolder(seat_name=view.name, since=view.since, lease_expiry=view.lease_ends_at) for view in occupancy.holders]
+    return [
+        SeatHolder(
+            seat_name=view.name,
+            since=view.since,
+            lease_expiry=view.lease_ends_at,
+            borrowed_until=view.lease_ends_at if view.borrowed else None,
+        )
+        for view in occupancy.holders
+    ]
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------
@@ -178,6 +187,8 @@ def sentence_for(problem: str, refusal: Refusal) -> str:
             what = f"Every seat of {refusal.product_name} is taken: {_how_full(refusal)}."
         case "feature-exhausted":
             what = _how_short(refusal)
+        case "borrow-limit":
+            return _how_borrowed(refusal)
         case _:
             return f"{refusal.product_name}: {PROBLEMS[problem].title}"
     lead = "It was not held any more, and no place is left. " if problem == "seat.gone" else ""
@@ -188,6 +199,18 @@ def sentence_for(problem: str, refusal: Refusal) -> str:
 def _how_short(refusal: Refusal) -> str:
     what = f"Not enough of {refusal.feature} is left in {refusal.product_name}"
     return f"{what}: {refusal.wanted} wanted, {_how_full(refusal)} taken."
+
+
+def _how_borrowed(refusal: Refusal) -> str:
+    """Say the limits, whichever of them was met."""
+    if not refusal.borrow:
+        return f"Seats of {refusal.product_name} may not be borrowed: its vendor allows none."
+    at_once = "" if refusal.limit is None else f", at most {refusal.limit} at once, of which {refusal.used} are"
+    longest = written(refusal.borrow)
+    return (
+        f"A seat of {refusal.product_name} may be borrowed for at most {longest}, by a device that proves itself"
+        f" (deviceKey, deviceProof){at_once}."
+    )
 
 
 @lru_cache(maxsize=16)

@@ -92,6 +92,7 @@ def refusal_answer(problem: str, refusal: Refusal, contact: str | None) -> Answe
         refusal.overdraft,
         refusal.product_name,
         refusal.outlook,
+        refusal.borrow,
         contact,
     )
     around = _around_id.get(shared)

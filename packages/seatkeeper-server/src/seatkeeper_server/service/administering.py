@@ -89,7 +89,7 @@ def free(catalogue: Catalogue, wanted: Freeing, now: datetime) -> FreedSeat:
 def _with_place(freed: FreedSeat, taken: TakenBack, before: Holding, now: datetime) -> FreedSeat:
     """Say what is true of the place. One whose lease is over (a node lock's) is free at once, and nobody over-uses it."""
     counts = taken.free_at is not None and taken.free_at > now
-    lingered = before.state is State.RETURNED
+    lingered = before.state is State.RETURNED and not before.is_borrowed
     runs = before.expires_at > now and not lingered
     return replace(
         freed,

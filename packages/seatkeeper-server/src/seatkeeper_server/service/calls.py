@@ -5,7 +5,7 @@ front, before any database work.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from msgspec import Struct, field
@@ -58,7 +58,7 @@ class ActivateCall(Struct, array_like=True, frozen=True, tag=True, kw_only=True)
     proof: TokenClaims | None = None
     last_lease: str | None = None
     device: str | None = None  # the key that the asking device has proven to have
-    borrow: bool = False
+    borrow_until: datetime | None = None
 
 
 class Verb(StrEnum):
@@ -159,6 +159,7 @@ class HolderView(Struct, array_like=True, frozen=True, kw_only=True):
     name: str
     since: datetime
     lease_ends_at: datetime
+    borrowed: bool = False
 
 
 class LentOut(Struct, array_like=True, frozen=True, kw_only=True):
@@ -184,7 +185,10 @@ class Occupancy(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """Why a seat or feature was refused. `outlook` tells whether what was short can be had later."""
+    """Why a seat or feature was refused. `outlook` tells whether what was short can be had later.
+
+    `borrow` is for how long a seat may be borrowed at most.
+    """
 
     denial_id: str
     rule: str
@@ -198,6 +202,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
     contact: str | None = None
     wanted: int = 1
     outlook: Outlook = Outlook.COMES_BACK
+    borrow: timedelta = timedelta(0)
 
 
 class Refused(Struct, frozen=True):

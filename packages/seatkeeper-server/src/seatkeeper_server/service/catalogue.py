@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Protocol
 
 from seatkeeper_server.domain.admission import Tally
-from seatkeeper_server.domain.catalogue import Sale
+from seatkeeper_server.domain.catalogue import Borrowing, Sale
 from seatkeeper_server.domain.holdings import Holding
 from seatkeeper_server.domain.pool import Pool
 from seatkeeper_server.domain.quoting import quoted
@@ -275,6 +275,10 @@ class Catalogue(Protocol):
 
     def set_end(self, key: PoolKey, ends_at: datetime | None) -> None:
         """Set when the entitlement ends."""
+        ...
+
+    def set_borrowing(self, key: PoolKey, limits: Borrowing | None) -> None:
+        """Set for how long seats may be borrowed, and how many at once; what is out stays out."""
         ...
 
     # what is held

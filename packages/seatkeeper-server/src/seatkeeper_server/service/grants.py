@@ -17,9 +17,11 @@ from seatkeeper.protocol import codes as activation_codes
 from seatkeeper.protocol import envelopes
 from seatkeeper.protocol.ids import b64url
 from seatkeeper_server import tokens
+from seatkeeper_server.domain.borrowing import at_home
+from seatkeeper_server.domain.catalogue import Borrowing
 from seatkeeper_server.domain.facts import Note
 from seatkeeper_server.domain.sites import OVER, SiteState, warned
-from seatkeeper_server.domain.terms import SEAT, Kind, Overdraft, Right, Switch
+from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Overdraft, Right, Switch
 from seatkeeper_server.service import recording, use
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound, SealedCode
 from seatkeeper_server.service.connections import Letter
@@ -302,6 +304,8 @@ class Grants:
         is_new = before is None or before.share_id != said.sid
         self._books.sites.put_entitlement(said.tid, said.snapshot, until, self._now)
         self._put_rights(key, said.snapshot.rights)
+        limits = Borrowing.of(timedelta(microseconds=said.snapshot.borrow), said.snapshot.borrow_most)
+        self._books.set_borrowing(key, limits)
         self._put_codes(said.tid, said.snapshot)
         self._keys.welcome(said.tid, own.root_key or "", said.certificate, self._now)
         record = LentRecord(
@@ -405,7 +409,7 @@ class Grants:
         report = UseReported(
             sid=record.share_id,
             number=record.number,
-            settled=not any(tally.is_overfull for tally in tallies.values()),
+            settled=not any(tally.is_overfull for key, tally in tallies.items() if key != BORROWED),
             after=record.reported,
             after_head=record.reported_head,
             upto=record.reported if last is None else last.number,
@@ -422,7 +426,7 @@ class Grants:
         for rights, until in self._books.sites.believed(key):
             if until > self._now:
                 total = by_end.setdefault(until, {})
-                for name, amount in rights.items():
+                for name, amount in at_home(rights).items():
                     total[name] = total.get(name, 0) + amount
         return _stairs(by_end)
 

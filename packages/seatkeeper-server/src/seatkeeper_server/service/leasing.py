@@ -39,7 +39,7 @@ from seatkeeper_server.domain.requests import (
     ShownLease,
     Use,
 )
-from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.domain.terms import BORROWED, is_feature
 from seatkeeper_server.service.calls import (
     ActivateCall,
     Call,
@@ -197,8 +197,6 @@ class _Batch:
     def _activate(self, call: ActivateCall) -> Outcome | Refusing:
         if (key := self._choose(call)) is None:
             return unknown(call.tenant_id, call.code_hint, call.who.address, self.work.now)
-        if call.borrow:
-            return Refused("borrow.refused")
         known = self.work.holders.get((*key, call.who.seat_id))
         own = self.work.holding_of(known) if known else None
         number = known.number if known else self.work.pool(key).holders + 1
@@ -215,6 +213,7 @@ class _Batch:
             earlier=self._earlier(call.tenant_id, call.key),
             shown=_as_shown(shown),
             blocked_until=known.blocked_until if known else None,
+            borrow_until=call.borrow_until,
         )
         decision = self._ask(key, request, own, call.who)
         if isinstance(decision, Fact) and not isinstance(decision, Denied | Repeated):
@@ -230,7 +229,8 @@ class _Batch:
         """
         if (full := self.full.get(key)) is None or full[0] is not self.work.pool(key).tallies:
             return None
-        is_plain = not call.features and call.last_lease is None and (known is None or known.blocked_until is None)
+        is_plain = not call.features and call.last_lease is None and call.borrow_until is None
+        is_plain = is_plain and (known is None or known.blocked_until is None)
         return full[1] if is_plain and self._earlier(call.tenant_id, call.key) is None else None
 
     def _choose(self, call: ActivateCall) -> PoolKey | None:
@@ -364,7 +364,7 @@ class _Batch:
 
     def _keep(self, key: PoolKey, idempotency: Key, fact: Fact) -> None:
         assert fact.activation_id is not None
-        terms = self.work.pool(key).terms
+        terms, holding = self.work.pool(key).terms, self.work.held[key[0], fact.activation_id].holding
         self.work.keep(
             KeyedRecord(
                 tenant_id=key[0],
@@ -373,7 +373,7 @@ class _Batch:
                 body=idempotency.body,
                 activation_id=fact.activation_id,
                 generation=fact.generation,
-                kept_until=self.work.now + terms.lease + terms.margin,
+                kept_until=max(self.work.now + terms.lease, holding.expires_at) + terms.margin,
             )
         )
 
@@ -481,8 +481,10 @@ def _claims(lease: str) -> LeaseClaims | None:
 def _as_shown(claims: LeaseClaims | None) -> ShownLease | None:
     if claims is None:
         return None
-    rights = {key: amount for key, amount in claims.feat.items() if key != SEAT}
-    return ShownLease(claims.seq, claims.gen, rights, datetime.fromtimestamp(claims.exp, tz=UTC), claims.act)
+    rights = {key: amount for key, amount in claims.feat.items() if is_feature(key)}
+    if claims.bor:
+        rights[BORROWED] = 1
+    return ShownLease(claims.seq, claims.gen, rights, datetime.fromtimestamp(claims.exp, tz=UTC), claims.act, claims.dev)
 
 
 def _stale(activation_id: str, holder: int, now: datetime) -> Denied:

@@ -32,7 +32,7 @@ from seatkeeper_server.domain.requests import Activate, Refresh, Return
 from seatkeeper_server.domain.shares import Grant, in_force
 from seatkeeper_server.domain.sites import DEFAULT_PATIENCE, DEFAULT_SKEW, LOCAL_SERVER, SiteState
 from seatkeeper_server.domain.state import Rejected
-from seatkeeper_server.domain.terms import SEAT, Kind, Mode, Right, Switch
+from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Mode, Right, Switch, is_feature
 from seatkeeper_server.service import recording, selling
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound
@@ -571,7 +571,7 @@ class Lending:
         most: dict[str, int | None] = {}
         for name, tally in tallies.items():
             lent = max((grant.rights[name] for grant in grants if name in grant.rights), default=0)
-            if name == SEAT:
+            if not is_feature(name):
                 continue
             if tally.right.kind is Kind.BOOL:
                 most[name] = 1
@@ -587,7 +587,9 @@ class Lending:
             for name, tally in sorted(tallies.items())
             if name in rights or tally.right.kind is Kind.BOOL
         ]
-        return struct_replace(self._books.sites.snapshot(key), rights=told)
+        out = tallies.get(BORROWED)
+        most = out.right.bought if out is not None else None
+        return struct_replace(self._books.sites.snapshot(key), rights=told, borrow_most=most)
 
     def _codes(self, key: PoolKey) -> list[str]:
         return [self._keys.open_code(self._tenant_id, code) for code in self._books.codes(*key)]
@@ -839,8 +841,8 @@ def _kind(said: tokens.Said) -> str:
 
 
 def _all_of(bought: Bought) -> dict[str, int]:
-    """Give as much of each right as was bought."""
-    tallies = bought.pool.tallies
+    """Give as much of each right as was bought. What may be borrowed of it is a policy, not a right that is lent."""
+    tallies = {key: tally for key, tally in bought.pool.tallies.items() if key != BORROWED}
     return {key: tally.right.bought for key, tally in tallies.items() if tally.right.counted and tally.right.bought is not None}
 
 

@@ -205,8 +205,11 @@ class Transaction(Protocol):
         """See that a pool, which is locked, is found again only when the next of its places may have ended."""
         ...
 
-    def roster(self, key: PoolKey, limit: int) -> tuple[list[HolderView], datetime | None]:
-        """Give the first holders of a pool by the end of their lease, and the earliest moment a place comes back."""
+    def roster(self, key: PoolKey, limit: int, *, borrowing: bool = False) -> tuple[list[HolderView], datetime | None]:
+        """Give the first holders of a pool by the end of their lease, and the earliest moment a place comes back.
+
+        With `borrowing`, who has borrowed his seat is told apart.
+        """
         ...
 
     def lent_out(self, key: PoolKey, now: datetime) -> list[LentOut]:

@@ -14,7 +14,7 @@ from seatkeeper_server.domain.admission import outlook
 from seatkeeper_server.domain.facts import Denied
 from seatkeeper_server.domain.refusals import THE_FLOOD
 from seatkeeper_server.domain.sites import LOCAL_SERVER
-from seatkeeper_server.domain.terms import Switch
+from seatkeeper_server.domain.terms import BORROWED, Switch
 from seatkeeper_server.service.calls import Occupancy, Refusal, Refused, Who
 from seatkeeper_server.service.drawing import Drawing
 from seatkeeper_server.service.ports import PoolKey
@@ -85,13 +85,15 @@ class Refusals:
             occupancy=self.occupancy(item.key),
             contact=record.contact,
             outlook=outlook(pool.tallies[denied.key], denied.wanted, pool.terms.mode),
+            borrow=pool.terms.borrow,
         )
         return Refused(denied.problem, refusal)
 
     def occupancy(self, key: PoolKey) -> Occupancy:
         """Give who is in a pool, after everything of this batch is written."""
         if key not in self._rosters:
-            holders, earliest = self.work.tx.roster(key, HOLDERS_SHOWN)
+            out = self.work.pool(key).tallies.get(BORROWED)
+            holders, earliest = self.work.tx.roster(key, HOLDERS_SHOWN, borrowing=out is not None and out.used > 0)
             more = max(0, self.work.pool(key).seats.used - len(holders))
             is_lent = any(holder.name.endswith(LOCAL_SERVER) for holder in holders)
             is_lent |= self.work.pool(key).terms.switch is Switch.EXPORTED

@@ -14,7 +14,7 @@ from seatkeeper.protocol.documents import ActivationEntitlement, Interval, PlanT
 from seatkeeper_server.domain.admission import Tally, returnable
 from seatkeeper_server.domain.holdings import Holding, State
 from seatkeeper_server.domain.intervals import unit_and_count
-from seatkeeper_server.domain.terms import SEAT, Mode, Standing, Terms
+from seatkeeper_server.domain.terms import SEAT, Mode, Standing, Terms, is_feature
 from seatkeeper_server.service.catalogue import Blocked, Bought, Catalogue, Commercial, Place
 
 LAPSED_SHOWN = timedelta(days=1)  # seats whose lease ended are listed this long
@@ -56,10 +56,11 @@ class Condition(StrEnum):
 
     HELD = "held"
     LENT = "lent"  # to a local server
+    BORROWED = "borrowed"  # taken home by a device
     LATE = "late"  # it should have been refreshed by now, or its lease is over and the place only kept for the margin
     LAPSED = "lapsed"  # its lease is over
     TAKEN_BACK = "taken back"  # counts until its lease ends
-    RETURNED = "returned"  # lingers
+    RETURNED = "returned"  # lingers, or was borrowed: counts until its lease ends
     TAKEN_OVER = "taken over"  # an older copy's; counts until its lease ends
 
 
@@ -79,16 +80,17 @@ class Occupant:
     @property
     def features(self) -> dict[str, int]:
         """What is held besides the seat."""
-        return {key: amount for key, amount in self.place.holding.rights.items() if key != SEAT and amount}
+        return {key: amount for key, amount in self.place.holding.rights.items() if is_feature(key) and amount}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupation:
-    """One entitlement's seats: how many are held, how many lent to local servers, by whom, and who is refused."""
+    """One entitlement's seats: how many are held, how many of those borrowed, how many lent, by whom, and who is refused."""
 
     overview: Overview
     held: int
     lent: int
+    borrowed: int
     features: list[Tally]
     occupants: list[Occupant]
     blocked: list[Blocked]
@@ -124,7 +126,8 @@ def _occupation(catalogue: Catalogue, bought: Bought, now: datetime, today: date
         overview=overview,
         held=overview.used - lent,
         lent=lent,
-        features=[_settled(tally, ended) for key, tally in sorted(bought.pool.tallies.items()) if key != SEAT],
+        borrowed=sum(1 for one in occupants if one.counts and one.place.holding.is_borrowed),
+        features=[_settled(tally, ended) for key, tally in sorted(bought.pool.tallies.items()) if is_feature(key)],
         occupants=occupants,
         blocked=catalogue.blocked(bought.key, now),
     )
@@ -152,6 +155,8 @@ def condition(holding: Holding, terms: Terms, now: datetime) -> Condition:
         case State.LAPSED:
             return Condition.LAPSED
         case State.HELD:
+            if holding.is_borrowed and holding.expires_at > now:
+                return Condition.BORROWED
             over = holding.is_due(now) or (terms.mode is Mode.NODE_LOCK and holding.expires_at <= now)
             late = holding.expires_at - now <= terms.refresh_interval
             return Condition.LAPSED if over else Condition.LATE if late else Condition.HELD

@@ -9,18 +9,28 @@ chain; no fact ever holds a code or a key.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from shlex import quote
 
 from seatkeeper.protocol import codes, ids
 from seatkeeper_server.domain.admission import Tally
-from seatkeeper_server.domain.catalogue import MAX_COUNT, STANDARD, Sale, Sold, is_nearly, resized, written_overdraft
+from seatkeeper_server.domain.catalogue import (
+    MAX_COUNT,
+    STANDARD,
+    Borrowing,
+    Sale,
+    Sold,
+    is_nearly,
+    resized,
+    written_borrowing,
+    written_overdraft,
+)
 from seatkeeper_server.domain.facts import CHAIN_START, Fact, Note
 from seatkeeper_server.domain.intervals import written
 from seatkeeper_server.domain.pool import Pool
 from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.domain.refusals import Flood
-from seatkeeper_server.domain.terms import SEAT, Terms
+from seatkeeper_server.domain.terms import BORROWED, SEAT, Terms
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
 from seatkeeper_server.service import recording
 from seatkeeper_server.service.calls import Entitlement
@@ -138,6 +148,7 @@ def _new_pool(sale: Sale, entitlement: Entitlement, ends_at: datetime | None) ->
         margin=margin_for(BEAT),
         nonce=sale.terms.nonce,
         ends_at=ends_at,
+        borrow=timedelta(0) if sale.terms.borrow is None else sale.terms.borrow.longest,
     )
     tallies = {right.key: Tally(right) for right in sale.terms.rights}
     return PoolRecord(
@@ -176,6 +187,7 @@ def _sold_note(sale: Sale, pool: PoolRecord, code: str, now: datetime) -> Fact:
             "overdraft": written_overdraft(terms.overdraft),
             "features": [feature.as_data() for feature in terms.features],
             "until": _moment(ends_at),
+            **({"borrow": written_borrowing(terms.borrow)} if terms.borrow else {}),
             "code": codes.last_four(code),
         },
     )
@@ -186,7 +198,8 @@ def _sold_note(sale: Sale, pool: PoolRecord, code: str, now: datetime) -> Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What is to become of an entitlement: another number of seats, another end (`until`, if `moves_end`), or both.
+    """What is to become of an entitlement: another number of seats, another end (`until`, if `moves_end`), other limits of
+    borrowing (`borrow`, if `limits_borrowing`).
 
     `force` shrinks it below its use, or ends it before the leases that are held end: holders go at their next refresh, and
     count until their leases have ended.
@@ -195,11 +208,13 @@ class Change:
     seats: int | None = None
     moves_end: bool = False
     until: datetime | None = None
+    limits_borrowing: bool = False
+    borrow: Borrowing | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.seats is None and not self.moves_end:
-            raise ValueError("say what to change: --seats N, --until DATE, or both")
+        if self.seats is None and not self.moves_end and not self.limits_borrowing:
+            raise ValueError("say what to change: --seats N, --until DATE, --borrow 14d:5, or several of them")
         if self.seats is not None and not 1 <= self.seats <= MAX_COUNT:
             raise ValueError(f"seats: 1 to {MAX_COUNT:,}, not {quoted(str(self.seats))}")
 
@@ -218,6 +233,14 @@ class Changed:
     until: datetime | None
     going: int
     working: int = 0
+    borrow_before: Borrowing | None = None
+    borrow: Borrowing | None = None
+
+
+def borrowing_of(pool: Pool) -> Borrowing | None:
+    """Give the limits of borrowing that a pool has."""
+    out = pool.tallies.get(BORROWED)
+    return Borrowing.of(pool.terms.borrow, out.right.bought if out is not None else None)
 
 
 def change(catalogue: Catalogue, called: str, wanted: Change, now: datetime) -> Changed:
@@ -237,6 +260,9 @@ def change(catalogue: Catalogue, called: str, wanted: Change, now: datetime) -> 
         catalogue.resize(bought.key, tally, excess)
     if wanted.moves_end:
         catalogue.set_end(bought.key, wanted.until)
+    if wanted.limits_borrowing:
+        catalogue.set_borrowing(bought.key, wanted.borrow)
+    borrow_before = borrowing_of(bought.pool)
     changed = Changed(
         entitlement_id=bought.entitlement_id,
         seats_before=bought.pool.seats.right.bought,
@@ -245,6 +271,8 @@ def change(catalogue: Catalogue, called: str, wanted: Change, now: datetime) -> 
         until=wanted.until if wanted.moves_end else bought.pool.terms.ends_at,
         going=excess,
         working=working,
+        borrow_before=borrow_before,
+        borrow=wanted.borrow if wanted.limits_borrowing else borrow_before,
     )
     recording.append(catalogue.tx, *bought.key, [_changed_note(changed, wanted, now)], now)
     return changed
@@ -284,6 +312,9 @@ def _changed_note(changed: Changed, wanted: Change, now: datetime) -> Fact:
         data["going"] = changed.going
     if wanted.moves_end:
         data["until"] = {"before": _moment(changed.until_before), "after": _moment(changed.until)}
+    if wanted.limits_borrowing:
+        before, after = written_borrowing(changed.borrow_before), written_borrowing(changed.borrow)
+        data["borrow"] = {"before": before, "after": after}
     if changed.working:
         data["working"] = changed.working
     if wanted.force:

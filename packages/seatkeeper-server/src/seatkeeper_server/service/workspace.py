@@ -16,7 +16,7 @@ from seatkeeper_server.domain.holdings import CURRENT, Holding
 from seatkeeper_server.domain.pool import Decision, Pool, apply, decide, settle
 from seatkeeper_server.domain.refusals import THE_FLOOD, Flood, Window, note
 from seatkeeper_server.domain.requests import Request
-from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.domain.terms import is_feature
 from seatkeeper_server.service import recording
 from seatkeeper_server.service.calls import PoolView, Who
 from seatkeeper_server.service.ports import (
@@ -33,7 +33,7 @@ from seatkeeper_server.service.ports import (
 DUE_AT_ONCE = 1024  # places read at once; a decision that needs more room reads on
 ALL_SEEN = None  # nothing more is due in a pool
 _NOBODY_ASKED = Who(seat_id="?")  # places that time ended: nobody in this batch needs to know whose they were
-_NEEDS_ROOM = frozenset({"pool-full", "feature-exhausted"})
+_NEEDS_ROOM = frozenset({"pool-full", "feature-exhausted", "borrow-limit"})
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Workspace:
         """Give what a seat's answer says about its pool; the same object while nothing of it has changed."""
         pool, seen = self._counters[key], self._views.get(key)
         if seen is None or (len(pool.tallies) > 1 and seen[0] is not pool.tallies):
-            features = {key: tally for key, tally in pool.tallies.items() if key != SEAT}
+            features = {key: tally for key, tally in pool.tallies.items() if is_feature(key)}
             seen = self._views[key] = (pool.tallies, PoolView(pool.terms, features))
         return seen[1]
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from msgspec import json
 
 from seatkeeper_server.domain.admission import Tally
-from seatkeeper_server.domain.catalogue import Sale
+from seatkeeper_server.domain.catalogue import Borrowing, Sale
 from seatkeeper_server.domain.terms import Right
 from seatkeeper_server.domain.timekeeping import MICROSECOND
 from seatkeeper_server.keys import KeyRow
@@ -226,6 +226,7 @@ class Catalogue:
             margin=terms.margin // MICROSECOND,
             nonce=terms.nonce.value,
             ends_at=maybe_micros(terms.ends_at),
+            borrow=terms.borrow // MICROSECOND,
             head=pool.head.hex(),
         )
         for tally in pool.pool.tallies.values():
@@ -271,6 +272,26 @@ class Catalogue:
     def set_end(self, key: PoolKey, ends_at: datetime | None) -> None:
         """Set when the entitlement ends."""
         self._tx.execute("set_end", tenant_id=key[0], entitlement_id=key[1], ends_at=maybe_micros(ends_at))
+
+    def set_borrowing(self, key: PoolKey, limits: Borrowing | None) -> None:
+        """Set for how long seats may be borrowed, and how many at once; what is out stays out."""
+        names = {"tenant_id": key[0], "entitlement_id": key[1]}
+        longest = 0 if limits is None else limits.longest // MICROSECOND
+        self._tx.execute("set_borrow", **names, borrow=longest)
+        if limits is None:
+            self._tx.execute("end_borrowing", **names)
+            return
+        right = limits.right
+        self._tx.execute(
+            "put_right",
+            **names,
+            key=right.key,
+            kind=right.kind.value,
+            bought=right.bought,
+            overdraft_kind=right.overdraft.kind,
+            overdraft_value=right.overdraft.value,
+            cap=right.cap,
+        )
 
     # --- what is held -----------------------------------------------------------------------------------------------
 

@@ -67,9 +67,9 @@ VALUES (:tenant_id, :entitlement_id, :group_id, :offering_id, :now, :now);
 
 -- add_pool: What a customer bought, as it is counted.
 INSERT INTO pool (tenant_id, entitlement_id, group_id, product_id, edition_id, mode, lease, linger, margin, nonce, switch,
-    ends_at, grace, head)
+    ends_at, grace, borrow, head)
 VALUES (:tenant_id, :entitlement_id, :group_id, :product_id, :edition_id, :mode, :lease, :linger, :margin, :nonce, 'on',
-    :ends_at, 0, :head);
+    :ends_at, 0, :borrow, :head);
 
 -- add_right: One thing of which so many were bought.
 INSERT INTO pool_right (tenant_id, entitlement_id, key, kind, bought, overdraft_kind, overdraft_value, cap)
@@ -95,6 +95,13 @@ UPDATE pool SET excess = :excess WHERE tenant_id = :tenant_id AND entitlement_id
 
 -- set_end: Another end.
 UPDATE pool SET ends_at = :ends_at WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id;
+
+-- set_borrow: For how long seats may be borrowed; 0: not at all.
+UPDATE pool SET borrow = :borrow WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id;
+
+-- end_borrowing: No more seats may be borrowed; those that are out stay out.
+UPDATE pool_right SET bought = 0, cap = 0, above = used
+WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND key = '@borrowed';
 
 -- leaving: Places that go by themselves: nobody may refresh them any more, or time has ended them already.
 SELECT count(*) FROM holding

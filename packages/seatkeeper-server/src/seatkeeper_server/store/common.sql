@@ -32,16 +32,18 @@ WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies =
 -- roster: Of those places of a pool that may end first, the earliest moment one comes back, in a row without a name; then their
 -- first holders, by the end of their lease. Who has returned his seat holds it no longer.
 WITH looked_at AS MATERIALIZED (
-    SELECT holder, state, activated_at, expires_at, free_at FROM holding
+    SELECT holder, state, activated_at, expires_at, free_at,
+        CASE :borrowing WHEN 1 THEN CASE WHEN rights LIKE '%"@borrowed"%' THEN 1 ELSE 0 END ELSE 0 END AS borrowed
+    FROM holding
     WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1
     ORDER BY due_from
     LIMIT :among
 ), shown AS (
-    SELECT holder, activated_at, expires_at, free_at FROM looked_at WHERE state <> 'returned' ORDER BY free_at LIMIT :most
+    SELECT holder, activated_at, expires_at, free_at, borrowed FROM looked_at WHERE state <> 'returned' ORDER BY free_at LIMIT :most
 )
-SELECT NULL, NULL, NULL, min(free_at) FROM looked_at
+SELECT NULL, NULL, NULL, min(free_at), 0 FROM looked_at
 UNION ALL
-SELECT coalesce(w.seat_name, w.seat_id), shown.activated_at, shown.expires_at, shown.free_at
+SELECT coalesce(w.seat_name, w.seat_id), shown.activated_at, shown.expires_at, shown.free_at, shown.borrowed
 FROM shown CROSS JOIN holder w  -- SQLite would rather look at every holder
 WHERE w.tenant_id = :tenant_id AND w.chain_id = :entitlement_id AND w.number = shown.holder;
 

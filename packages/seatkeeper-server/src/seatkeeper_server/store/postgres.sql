@@ -122,7 +122,7 @@ ORDER BY p.entitlement_id;
 -- pools: These pools (tenant, entitlement), in one sorted order.
 SELECT p.tenant_id, p.entitlement_id, p.group_id, p.product_id, p.edition_id, p.mode, p.lease, p.linger, p.margin, p.nonce,
     p.switch, p.starts_at, p.ends_at, p.grace, p.sequence, p.holders, p.excess, p.facts, p.head, p.denied_since,
-    p.denied_firsts, product.name, e.has_maintenance, e.maintenance_ends_at, t.contact, p.lost_after, p.lost_until
+    p.denied_firsts, product.name, e.has_maintenance, e.maintenance_ends_at, t.contact, p.lost_after, p.lost_until, p.borrow
 FROM jsonb_array_elements(:asked::jsonb) AS asked
 JOIN pool p ON p.tenant_id = asked ->> 0 AND p.entitlement_id = asked ->> 1
 JOIN product ON product.tenant_id = p.tenant_id AND product.product_id = p.product_id
@@ -179,18 +179,20 @@ JOIN refusal r ON r.tenant_id = asked ->> 0 AND r.chain_id = asked ->> 1 AND r.h
 UPDATE holding SET expires_at = given.expires_at, free_at = given.free_at, due_from = given.free_at, floored = given.floored
 FROM (
     SELECT tenant_id, activation_id, past,
-        CASE state WHEN 'held' THEN greatest(expires_at, least(extended_to, coalesce(last_moment, extended_to)))
+        CASE moves WHEN 1 THEN greatest(expires_at, least(extended_to, coalesce(last_moment, extended_to)))
             ELSE expires_at END AS expires_at,
-        CASE WHEN state <> 'held' THEN free_at + :gap WHEN mode = 'concurrent' THEN extended_to + margin END AS free_at,
-        CASE WHEN state = 'held' AND at_least > expires_at + :gap THEN 1 ELSE floored END AS floored
+        CASE WHEN moves = 0 THEN free_at + :gap WHEN mode = 'concurrent' THEN extended_to + margin END AS free_at,
+        CASE WHEN moves = 1 AND at_least > expires_at + :gap THEN 1 ELSE floored END AS floored
     FROM (
         SELECT *, greatest(expires_at + :gap, at_least) AS extended_to
         FROM (
-            SELECT h.tenant_id, h.activation_id, h.past, h.state, h.expires_at, h.free_at, h.floored,
+            SELECT h.tenant_id, h.activation_id, h.past, h.expires_at, h.free_at, h.floored,
+                CASE WHEN h.state = 'held' AND h.rights NOT LIKE '%"@borrowed"%' THEN 1 ELSE 0 END AS moves,
                 p.mode, p.margin, p.ends_at + p.grace AS last_moment,
                 CASE h.floored WHEN 1 THEN h.expires_at ELSE :now + p.lease / 3 END AS at_least
             FROM holding h JOIN pool p ON p.tenant_id = h.tenant_id AND p.entitlement_id = h.entitlement_id
-            WHERE h.occupies = 1 AND h.state <> 'returned' AND (h.free_at IS NULL OR h.free_at > :alive_at)
+            WHERE h.occupies = 1 AND (h.state <> 'returned' OR h.rights LIKE '%"@borrowed"%')
+                AND (h.free_at IS NULL OR h.free_at > :alive_at)
                 AND substr(h.activation_id, 1, 4) <> 'shr_'
         ) AS counting
     ) AS reaching

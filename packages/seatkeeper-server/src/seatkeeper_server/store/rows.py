@@ -245,7 +245,7 @@ def to_tally(row: Row) -> Tally:
 
 
 def to_pool(row: Row, tallies: dict[str, Tally]) -> PoolRecord:
-    """Read the columns of a pool, from `tenant_id` to `lost_until`."""
+    """Read the columns of a pool, from `tenant_id` to `borrow`."""
     terms = Terms(
         mode=Mode(row[5]),
         lease=span(row[6]),
@@ -256,6 +256,7 @@ def to_pool(row: Row, tallies: dict[str, Tally]) -> PoolRecord:
         starts_at=maybe_moment(row[11]),
         ends_at=maybe_moment(row[12]),
         grace=span(row[13]),
+        borrow=span(row[27]),
     )
     entitlement = Entitlement(
         tenant_id=row[0],

@@ -154,6 +154,7 @@ class Sites:
             maintenance_ends_at=None if row[26] is None else moment(row[26]).timestamp(),
             rights=[],
             codes=[],
+            borrow=row[27],
         )
 
     def set_switch(self, key: PoolKey, switch: Switch) -> None:

@@ -72,7 +72,7 @@ FROM holding WHERE tenant_id = :tenant_id AND activation_id = :share_id ORDER BY
 -- lending_snapshot: An entitlement in words, as a local server has to know it.
 SELECT p.entitlement_id, p.group_id, p.product_id, pr.name, p.edition_id, ed.name, o.offering_id, o.name, o.sku, pl.plan_id,
     pl.name, pl.plan_type, pl.license_type, pl.license_start_type, pl.duration_type, pl.duration_count, c.customer_id, c.name,
-    c.account_ref_id, g.order_ref_id, p.mode, p.lease, p.linger, p.margin, p.nonce, e.has_maintenance, e.maintenance_ends_at
+    c.account_ref_id, g.order_ref_id, p.mode, p.lease, p.linger, p.margin, p.nonce, e.has_maintenance, e.maintenance_ends_at, p.borrow
 FROM pool p
 JOIN entitlement e ON e.tenant_id = p.tenant_id AND e.entitlement_id = p.entitlement_id
 JOIN entitlement_group g ON g.tenant_id = p.tenant_id AND g.group_id = p.group_id

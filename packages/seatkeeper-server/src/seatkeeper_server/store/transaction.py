@@ -159,15 +159,19 @@ class SqlTransaction(ABC):
         """See that a pool, which is locked, is found again only when the next of its places may have ended."""
         self.execute("put_off", tenant_id=key[0], entitlement_id=key[1], now=micros(now))
 
-    def roster(self, key: PoolKey, limit: int) -> tuple[list[HolderView], datetime | None]:
+    def roster(self, key: PoolKey, limit: int, *, borrowing: bool = False) -> tuple[list[HolderView], datetime | None]:
         """Give the first holders of a pool by the end of their lease, and the earliest moment a place comes back.
 
+        With `borrowing`, who has borrowed his seat is told apart.
         They are the first of those places that may end first, so exact in a pool of up to `LOOKED_AT` holders. In a larger one
         they are exact where a place ends within a sixth of its lease, if the others refresh after each third (decision 0017).
         """
-        found = self.query("roster", tenant_id=key[0], entitlement_id=key[1], among=LOOKED_AT, most=limit)
+        limits = {"among": LOOKED_AT, "most": limit, "borrowing": int(borrowing)}
+        found = self.query("roster", tenant_id=key[0], entitlement_id=key[1], **limits)
         earliest, *found = sorted(found, key=lambda row: (row[0] is not None, row[3] is None, row[3]))  # SQL keeps no order
-        views = [HolderView(name=row[0], since=moment(row[1]), lease_ends_at=moment(row[2])) for row in found]
+        views = [
+            HolderView(name=row[0], since=moment(row[1]), lease_ends_at=moment(row[2]), borrowed=row[4] == 1) for row in found
+        ]
         return views, maybe_moment(earliest[3])
 
     def lent_out(self, key: PoolKey, now: datetime) -> list[LentOut]:

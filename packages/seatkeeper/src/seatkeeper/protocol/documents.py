@@ -187,7 +187,7 @@ class AttributeState(Wire, frozen=True, kw_only=True):
 
 
 class ActivationState(Wire, frozen=True, kw_only=True):
-    """A seat as its holder sees it."""
+    """A seat as its holder sees it. One that was borrowed has a `lease` that says so."""
 
     id: str
     activation_method: ActivationMethod
@@ -301,12 +301,13 @@ class ActivationEntitlement(Wire, frozen=True, kw_only=True):
     snapshot_date: datetime
 
 
-class SeatHolder(Wire, frozen=True, kw_only=True):
+class SeatHolder(Wire, frozen=True, kw_only=True, omit_defaults=True):
     """One holder as others may see it, as far as the entitlement's privacy policy allows."""
 
     seat_name: str
     since: datetime
     lease_expiry: datetime
+    borrowed_until: datetime | None = None  # if a device has taken the seat home
 
 
 class StatusAnswer(Wire, frozen=True, kw_only=True):
@@ -403,6 +404,7 @@ class LeaseClaims(Struct, frozen=True, kw_only=True):
     seq: int
     nonce: str | None = None
     dev: str | None = None  # the device it was given to; a program that proved one must find its own
+    bor: bool | UnsetType = UNSET  # it was borrowed: good to its end without any server, on that device
 
 
 class Covered(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ DENIAL_RULES: Final = (
     "version",
     "clock",
     "share-expired",
+    "borrow-limit",
     "restored",
     "cloned",
 )

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from seatkeeper_server.domain.terms import SEAT
+from seatkeeper_server.domain.terms import SEAT, is_feature
 from seatkeeper_server.http.further import Document, Listed, listed
 from seatkeeper_server.http.further import router as new_router
 from seatkeeper_server.http.site.console import OfficeHere, TenantHere
@@ -107,7 +107,7 @@ def _words(visit: Visit, lent: Lent) -> LentEntitlement:
                 used=tally.used if tally.right.counted else None,
             )
             for key, tally in sorted(pool.tallies.items())
-            if key != SEAT
+            if is_feature(key)
         ],
         attributes=[],
         seat_count=pool.seats.right.bought,

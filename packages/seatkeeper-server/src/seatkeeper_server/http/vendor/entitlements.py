@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
 from seatkeeper.protocol.documents import MAX_AMOUNT
-from seatkeeper_server.domain.terms import SEAT, Right, Switch
+from seatkeeper_server.domain.terms import Right, Switch, is_feature
 from seatkeeper_server.http.further import Asked, Document, Expanded, Listed, PageAsked, Paged, listed
 from seatkeeper_server.http.further import router as new_router
 from seatkeeper_server.http.problems import ProblemError, reject_field
@@ -384,7 +384,7 @@ def _whole(deed: Deed, now: datetime, expand: frozenset[str], exports: Sequence[
 
 def _features(deed: Deed) -> list[EntitlementFeature]:
     tallies = deed.record.pool.tallies
-    return [_feature(deed, tallies[key].right) for key in sorted(tallies) if key != SEAT]
+    return [_feature(deed, tallies[key].right) for key in sorted(tallies) if is_feature(key)]
 
 
 def _feature(deed: Deed, right: Right) -> EntitlementFeature:
