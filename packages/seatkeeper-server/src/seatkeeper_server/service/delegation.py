@@ -234,6 +234,7 @@ class LentRecord:
     reported_head: str = ""
     warned: int = 0
     reported_at: datetime | None = None
+    base: Amounts = field(default_factory=dict)
 
     @property
     def key(self) -> PoolKey:

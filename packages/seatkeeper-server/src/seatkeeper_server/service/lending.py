@@ -29,10 +29,10 @@ from seatkeeper_server.domain.catalogue import DEFAULT_VENDOR, Sale, Terms
 from seatkeeper_server.domain.facts import Denied, Fact, Note
 from seatkeeper_server.domain.lending import Lend, relend
 from seatkeeper_server.domain.requests import Activate, Refresh, Return
-from seatkeeper_server.domain.shares import Grant, in_force
+from seatkeeper_server.domain.shares import Grant, Layer, in_force, together
 from seatkeeper_server.domain.sites import DEFAULT_PATIENCE, DEFAULT_SKEW, LOCAL_SERVER, SiteState
 from seatkeeper_server.domain.state import Rejected
-from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Mode, Right, Switch, is_feature
+from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Mode, Right, Standing, Switch, is_feature
 from seatkeeper_server.service import recording, selling
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound
@@ -367,8 +367,10 @@ class Lending:
             NotFound: there is no such entitlement or server.
             CannotDo: there is not so much left of it, or the end can't be.
         """
+        self._take_turn()
         site = self._licensed_site(site_id)
         bought = self._bought(entitlement_id)
+        self._refuse_closed(bought)
         running = [share for share in self._running() if share.entitlement_id == entitlement_id]
         mine = next((share for share in running if share.site_id == site.site_id), None)
         whole = seats is None
@@ -387,6 +389,7 @@ class Lending:
             NotFound: there is no such entitlement, or it is not lent.
             CannotDo: it is lent to several servers, and none was named.
         """
+        self._take_turn()
         share, site = self._the_share(entitlement_id, site_id)
         newest = self._books.sites.grants(self._tenant_id, share.share_id)[-1]
         last = self._bought(entitlement_id).pool.terms.last_moment
@@ -417,6 +420,7 @@ class Lending:
             TokenRefused: the token is not that server's word about this entitlement, or was applied before.
             CannotDo: it is still lent.
         """
+        self._take_turn()
         if token is None:
             self._take_back_unheard(*self._the_share(entitlement_id, site_id))
             return
@@ -434,24 +438,53 @@ class Lending:
                 f"{site.name} may go on with what it was lent until its grant has ended, and its clock may be off: it counts"
                 f" until {_moment(still)}; bring the removal token from there, or wait"
             )
-        self._ended(share, (), {})
+        self._ended(share, (), self._drawn(share))
 
     def _take_back_heard(self, share: Share, said: ShareRemoved) -> None:
         self._heard(said)
         self._take_use(share, said.use)
-        out = tuple(
-            Grant(said.use.number + n, still.rights, datetime.fromtimestamp(still.until, tz=UTC))
-            for n, still in enumerate(said.out)
-        )
-        self._ended(share, out, said.use.used_up)
+        share = self._share_of(said)
+        out = tuple(self._still_out(share, said, number) for number in range(len(said.out)))
+        drawn = self._drawn(share)
+        used_up = {key: min(max(0, said.use.used_up.get(key, amount)), amount) for key, amount in drawn.items()}
+        self._ended(share, out, used_up)
+
+    def _still_out(self, share: Share, said: ShareRemoved, number: int) -> Grant:
+        """Give what programs of a site still believe in, as a grant; it is no more than the site was lent.
+
+        Until when is counted from now, since the site's clock may be wrong; and as it says, with the skew it is allowed.
+        """
+        places = [place for place in self._books.sites.layers(self._tenant_id, share.share_id) if place.occupies]
+        lent = together(Layer(place.rights, place.expires_at, place.expires_at) for place in places)
+        tallies, still = self._bought(share.entitlement_id).pool.tallies, said.out[number]
+        for key, amount in still.rights.items():
+            most = lent.get(key, 0)
+            if share.is_whole and key in tallies and tallies[key].right.cap is not None:
+                most = max(most, tallies[key].right.cap or 0)
+            if not 0 <= amount <= most:
+                raise TokenRefused(
+                    "offline.malformed", f"this token gives back {amount} of {key or 'the seats'}: more than was lent"
+                )
+        ends_at = datetime.fromtimestamp(still.until, tz=UTC)
+        counted_from_now = self._now + (ends_at - datetime.fromtimestamp(said.iat, tz=UTC))
+        return Grant(said.use.number + number, still.rights, min(counted_from_now, ends_at + share.skew))
+
+    def _drawn(self, share: Share) -> dict[str, int]:
+        """Give what a share has drawn of what is used up: it comes back only if its server says that it was not used."""
+        tallies = self._bought(share.entitlement_id).pool.tallies
+        drawn: dict[str, int] = {}
+        for place in self._books.sites.layers(self._tenant_id, share.share_id):
+            for key, amount in place.rights.items():
+                if key in tallies and tallies[key].right.kind is Kind.USAGE_COUNT:
+                    drawn[key] = max(drawn.get(key, 0), amount)
+        return drawn
 
     def _ended(self, share: Share, out: Sequence[Grant], used_up: Mapping[str, int]) -> None:
         """End a share; what programs of its server still believe in counts until they don't."""
         self._relend(replace(share, skew=timedelta(0)), out, "returned", used_up)
         self._books.sites.save_grants(self._tenant_id, share.share_id, out, self._now)
         self._books.sites.save_share(replace(share, ended_at=self._now))
-        if share.is_whole:
-            self._books.sites.set_switch(share.key, Switch.ON)
+        self._switch(share.key, Switch.ON)
 
     def _refuse_mixture(self, bought: Bought, running: Sequence[Share], mine: Share | None, *, whole: bool) -> None:
         if other := next((share for share in running if share.is_whole and share is not mine), None):
@@ -493,12 +526,16 @@ class Lending:
         number = grants[-1].number + 1 if grants else 1
         grants = [*in_force(grants, share.skew, self._now), Grant(number, dict(rights), until)]
         share = self._relend(share, grants, "lent", {}, site)
-        if share.is_whole:
-            self._books.sites.set_switch(share.key, Switch.EXPORTED)
+        self._switch(share.key, Switch.EXPORTED if share.is_whole else Switch.ON)
         share = replace(share, token_at=self._now, snapshot=self._hash_of(share, rights))
         self._books.sites.save_share(share)
         self._books.sites.save_grants(self._tenant_id, share.share_id, grants, self._now)
         return self._document(share, site, grants[-1])
+
+    def _switch(self, key: PoolKey, switch: Switch) -> None:
+        """Say whether the vendor serves an entitlement himself; one that was switched off stays so."""
+        if self._bought(key[1]).pool.terms.switch in (Switch.ON, Switch.EXPORTED):
+            self._books.sites.set_switch(key, switch)
 
     def _document(self, share: Share, site: Site, grant: Grant) -> str:
         """Give a document of a share: one that was never confirmed is given again under its own number."""
@@ -557,7 +594,7 @@ class Lending:
                 continue
             grants = in_force(self._books.sites.grants(self._tenant_id, share.share_id), share.skew, self._now)
             if grants:
-                each[share.entitlement_id] = self._covered(share.key, grants)
+                each[share.entitlement_id] = self._covered(share, grants)
         ends_at = max([until, *(datetime.fromtimestamp(one.end, tz=UTC) for one in each.values())])
         most: dict[str, int] = {}
         for one in each.values():
@@ -566,8 +603,8 @@ class Lending:
         covers = Covers(entitlements=sorted(each), features=most, end=ends_at.timestamp(), each=each)
         return self._keys.certify(self._tenant_id, site=site, covers=covers, until=ends_at, epoch=site.sent, now=self._now)
 
-    def _covered(self, key: PoolKey, grants: Sequence[Grant]) -> Covered:
-        tallies = self._bought(key[1]).pool.tallies
+    def _covered(self, share: Share, grants: Sequence[Grant]) -> Covered:
+        tallies = self._bought(share.entitlement_id).pool.tallies
         most: dict[str, int | None] = {}
         for name, tally in tallies.items():
             lent = max((grant.rights[name] for grant in grants if name in grant.rights), default=0)
@@ -575,6 +612,8 @@ class Lending:
                 continue
             if tally.right.kind is Kind.BOOL:
                 most[name] = 1
+            elif share.is_whole and tally.right.bought is None:
+                most[name] = None
             elif lent:
                 most[name] = _cap(struct_replace(tally.right, bought=lent))
         return Covered(features=most, end=max(grant.until for grant in grants).timestamp())
@@ -585,7 +624,7 @@ class Lending:
         told = [
             _told(tally.right, rights.get(name), whole=whole)
             for name, tally in sorted(tallies.items())
-            if name in rights or tally.right.kind is Kind.BOOL
+            if name in rights or tally.right.kind is Kind.BOOL or (whole and is_feature(name) and tally.right.bought is None)
         ]
         out = tallies.get(BORROWED)
         most = out.right.bought if out is not None else None
@@ -603,6 +642,7 @@ class Lending:
             TokenRefused: it can't be applied here.
             CannotDo: what it asks for can't be done.
         """
+        self._take_turn()
         said = self.read(token)
         match said:
             case LicenseRequest():
@@ -687,12 +727,14 @@ class Lending:
         Raises:
             TokenRefused: it is no report of a server of this vendor's, or was applied before.
         """
+        self._take_turn()
         said = self._opened(token)
         if not isinstance(said, Reported):
             raise TokenRefused("offline.wrongKind", f"this token is a {_kind(said)}, not a report")
         site = replace(self._heard(said), last_report_at=self._now)
         is_late = site.heard_id != said.jti
-        wrong: list[str] = []
+        wrong = self._forgotten(site, said)
+        site = replace(site, sent=max(site.sent, said.epoch))
         for use in said.uses:
             known = self._books.sites.shares(self._tenant_id)
             share = next((one for one in known if one.share_id == use.sid and one.site_id == site.site_id), None)
@@ -718,6 +760,24 @@ class Lending:
             else f"; it is {site.state.value}"
         )
         return Applied("usage-report", f"{site.name} reports the use of {_count(len(said.uses), 'entitlement')}{trouble}")
+
+    def _forgotten(self, site: Site, said: Reported) -> list[str]:
+        """Tell what a server has from this vendor that he doesn't know of: then it is his own data that were set back."""
+        found = []
+        known = {share.share_id: share for share in self._books.sites.shares(self._tenant_id)}
+        for use in said.uses:
+            share = known.get(use.sid)
+            newest = self._books.sites.grants(self._tenant_id, use.sid)[-1:] if share else []
+            if share is None or (newest and newest[0].number < use.number):
+                found.append(f"it has document {use.number} of {use.sid}, which is not known here: were your data set back?")
+            if share is not None and newest and newest[0].number < use.number:  # the next one has to come after it
+                grants = self._books.sites.grants(self._tenant_id, use.sid)
+                known_as = Grant(use.number, newest[0].rights, newest[0].until)
+                self._books.sites.save_grants(self._tenant_id, use.sid, [*grants, known_as], self._now)
+        if said.epoch > site.sent or found:
+            what = f"{site.name} has heard more from you than you remember"
+            self._note(self._tenant_id, "reportGap", {"site": site.site_id, "what": what})
+        return found
 
     def _take_use(self, share: Share, use: UseReported) -> str | None:
         """Take in what became of a share; what doesn't fit to what was reported before, if anything."""
@@ -773,12 +833,10 @@ class Lending:
         site = next(site for site in self.sites() if site.site_id == said.site)
         self._apply_once(said.jti)
         made_at = datetime.fromtimestamp(said.iat, tz=UTC)
-        if said.seq < site.heard and site.heard_made_at is not None and made_at < site.heard_made_at:
+        if said.seq < site.heard and site.heard_made_at is not None and made_at <= site.heard_made_at:
             return site
         if said.seq <= site.heard:
             state = SiteState.CLONED if said.seq == site.heard else SiteState.RESTORED
-            if said.seq < site.heard and not isinstance(said, Reported):
-                raise TokenRefused("offline.tooOld", f"{site.name} has said later things since: make a new token there")
             site = replace(site, state=state, state_since=self._now)
         site = replace(site, heard=max(site.heard, said.seq), heard_id=said.jti, heard_made_at=made_at)
         self._books.sites.save_site(site)
@@ -819,6 +877,19 @@ class Lending:
         if found[0].ended_at is not None:
             raise TokenRefused("offline.tooOld", "this share was taken back before; nothing was changed")
         return found[0]
+
+    def _take_turn(self) -> None:
+        """Have everything that is lent to oneself: what was read before could be changed by another server meanwhile.
+
+        The pool of the licenses stands for all of it. No program takes a seat of it, so nobody waits for it who serves seats.
+        """
+        if found := _licenses(self._books, self._tenant_id):
+            self._books.tx.lock([found[0].key], ())
+
+    def _refuse_closed(self, bought: Bought) -> None:
+        standing = bought.pool.terms.standing(self._now)
+        if standing not in (Standing.ACTIVE, Standing.GRACE_PERIOD, Standing.EXPORTED):
+            raise CannotDo(f"{bought.customer}'s {bought.product} is {standing.value}: nothing is lent of it")
 
     def _named(self, share: Share) -> str:
         bought = self._bought(share.entitlement_id)

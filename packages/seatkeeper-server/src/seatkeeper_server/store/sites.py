@@ -226,6 +226,7 @@ class Sites:
             reported_head=record.reported_head,
             warned=record.warned,
             reported_at=maybe_micros(record.reported_at),
+            base=json_text(record.base),
         )
 
     def put_tenant(self, tenant_id: str, name: str, contact: str | None, now: datetime) -> None:
@@ -403,4 +404,5 @@ def _to_lent(row: Row) -> LentRecord:
         reported_head=row[9],
         warned=row[10],
         reported_at=maybe_moment(row[11]),
+        base=_read_rights(row[12]),
     )

@@ -114,18 +114,18 @@ ON CONFLICT (tenant_id) DO UPDATE SET site_id = excluded.site_id, name = exclude
 
 -- lent: What a vendor has lent to this server.
 SELECT tenant_id, entitlement_id, share_id, number, began, granted_at, until, ended_at, reported, reported_head, warned,
-    reported_at
+    reported_at, base
 FROM lent WHERE tenant_id = :tenant_id ORDER BY entitlement_id;
 
 -- save_lent: What an entitlement on this server rests on.
 INSERT INTO lent (tenant_id, entitlement_id, share_id, number, began, granted_at, until, ended_at, reported, reported_head,
-    warned, reported_at)
+    warned, reported_at, base)
 VALUES (:tenant_id, :entitlement_id, :share_id, :number, :began, :granted_at, :until, :ended_at, :reported, :reported_head,
-    :warned, :reported_at)
+    :warned, :reported_at, :base)
 ON CONFLICT (tenant_id, entitlement_id) DO UPDATE SET share_id = excluded.share_id, number = excluded.number,
     began = excluded.began, granted_at = excluded.granted_at, until = excluded.until, ended_at = excluded.ended_at,
     reported = excluded.reported, reported_head = excluded.reported_head, warned = excluded.warned,
-    reported_at = excluded.reported_at;
+    reported_at = excluded.reported_at, base = excluded.base;
 
 -- put_product: A product, by the name it has now.
 INSERT INTO product (tenant_id, product_id, name, created_at) VALUES (:tenant_id, :product_id, :name, :now)
