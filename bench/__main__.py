@@ -18,7 +18,7 @@ from time import perf_counter
 
 from bench import asking, machine, once, page, postgres, report, stage
 from bench.acts import Act
-from bench.cases import CASES, CONNECTIONS, POSTGRES, PROMISED_AT, SQLITE, STORES, Cell, Phase, Place, phases
+from bench.cases import CASES, CONNECTIONS, POSTGRES, PROMISED_AT, SQLITE, STORES, Cell, Phase, Place, main_phase, phases
 from bench.load import Sample
 from bench.results import Results
 
@@ -59,11 +59,11 @@ def _measured(options: argparse.Namespace) -> report.Report:
         for phase in planned:
             with stage.opened(phase, built, scratch, cluster) as acts:
                 phase = _without_late(phase, acts, results)
-                if phase.name == "main":
+                if phase.name == main_phase(SQLITE):
                     results.once += once.sdk(acts, scratch, options.times)
-                    phase = _without_bulk(phase, acts, results)
+                phase = _without_bulk(phase, acts, results)
                 results.samples[phase.name] = _rounds(phase, acts, options)
-                if phase.name == "main":
+                if phase.name in map(main_phase, STORES):
                     results.once += once.memory(acts)
     how = {"quick": options.quick, "whole": options.whole, "rounds": options.rounds, "seconds": options.seconds}
     return report.report(head, how, results, perf_counter() - began)

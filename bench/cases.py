@@ -1,6 +1,7 @@
 """The cases: what is asked of which server, over how many connections, with how much in the database.
 
-Cases that are compared take turns on servers that run at the same time: a *phase*. Nothing is compared across phases.
+Cases that are compared take turns on servers that run at the same time: a *phase*. Nothing is compared across phases. Each
+database has a main phase of its own, with its own floor: servers that only stand by cost the others a twentieth.
 """
 
 from collections.abc import Collection, Sequence
@@ -112,24 +113,29 @@ def phases(
     cases: Collection[str], connections: Collection[int], stores: Collection[str], *, with_scales: bool = True
 ) -> list[Phase]:
     """Give what is measured. Phases in which nothing is left of a selection are left out."""
-    planned = [_main(cases, connections, stores)]
+    planned = [_main(cases, connections, store) for store in stores]
     if with_scales:
         planned += [_growth(cases, store) for store in stores] + [_spread(cases, stores)]
     return [phase for phase in planned if phase.cells]
 
 
-def _main(cases: Collection[str], connections: Collection[int], stores: Collection[str]) -> Phase:
+def main_phase(store: str) -> str:
+    """Name the phase in which a database is compared with the floor."""
+    return f"main-{store}"
+
+
+def _main(cases: Collection[str], connections: Collection[int], store: str) -> Phase:
     """Everything side by side; what is compared with each other stands next to each other."""
     chosen = {name: _counts(case, connections) for name, case in CASES.items() if name in cases}
     return Phase(
-        "main",
+        main_phase(store),
         tuple(
-            Cell(name, _main_place(CASES[name].server, store), count)
+            Cell(name, _main_place(CASES[name].server, kept), count)
             for count in sorted({count for counts in chosen.values() for count in counts})
             for name, counts in chosen.items()
             if count in counts
-            for store in CASES[name].stores
-            if store in {*stores, NONE}
+            for kept in CASES[name].stores
+            if kept in (store, NONE)
         ),
     )
 

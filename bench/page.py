@@ -9,7 +9,8 @@ from textwrap import fill
 from typing import Any
 
 from bench import report
-from bench.cases import BULK, LARGE_POOL, PROMISED_AT, SMALL_POOL
+from bench.cases import BULK, LARGE_POOL, PROMISED_AT, SMALL_POOL, main_phase
+from bench.cases import STORES as BENCHED
 from bench.promises import EVEN, FIRST, SECOND
 from bench.report import MARKS, Report, figure, value
 
@@ -66,8 +67,8 @@ def page(told: Report, notes: str) -> str:
 
 
 INTRO = """\
-What a seat costs, measured side by side in one run: an empty route on stock uvicorn (the *floor*), Seatkeeper on SQLite and on
-PostgreSQL, and the usual design, one commit per request, on each (the *baseline*: the same program with
+What a seat costs, measured in one run: an empty route on stock uvicorn (the *floor*) side by side with Seatkeeper on SQLite,
+then on PostgreSQL, and the usual design, one commit per request, on each (the *baseline*: the same program with
 `SEATKEEPER_BATCH_LIMIT=1`). Everything is durable: no answer leaves before its transaction is on the disk."""
 
 
@@ -124,19 +125,24 @@ def _where(told: Report) -> str:
 
 
 def _side_by_side(told: Report) -> Iterator[str]:
-    rows = report.phase(told, "main")
-    bulk = [row for row in rows if row["case"] == "bulk-refresh"]
-    rows = [row for row in rows if row not in bulk]
-    floors = {row["connections"]: row["rps"] for row in rows if row["case"] == "floor"}
-    for connections in sorted({row["connections"] for row in rows}):
-        yield f"### {connections} connection{'s' * (connections > 1)}"
-        some = [row for row in rows if row["connections"] == connections]
-        yield _figures(some, "× floor", lambda row: _times(row["rps"], floors.get(row["connections"])))
+    bulk: list[Row] = []
+    for store in BENCHED:
+        rows = report.phase(told, main_phase(store))
+        bulk += [row for row in rows if row["case"] == "bulk-refresh"]
+        yield from _beside_the_floor(STORES[store], [row for row in rows if row not in bulk])
     if bulk:
         yield f"### Bulk refresh\n\n{BULK:,} leases in one request."
         yield _table(
             ["", "connections", "leases/s", "requests/s", "p50 ms", "p99 ms", "CPU ms per request"], [*map(_bulk_cells, bulk)]
         )
+
+
+def _beside_the_floor(store: str, rows: Sequence[Row]) -> Iterator[str]:
+    floors = {row["connections"]: row["rps"] for row in rows if row["case"] == "floor"}
+    for connections in sorted({row["connections"] for row in rows}):
+        yield f"### {store}, {connections} connection{'s' * (connections > 1)}"
+        some = [row for row in rows if row["connections"] == connections]
+        yield _figures(some, "× floor", lambda row: _times(row["rps"], floors.get(row["connections"])))
 
 
 def _bulk_cells(row: Row) -> list[str]:
@@ -251,7 +257,8 @@ def _how(how: Mapping[str, Any]) -> str:
     said = f"""\
 Load is wrk's, each connection asking again as soon as it is answered: {how["rounds"]} rounds of {how["seconds"]} s for each
 line, shorter ones at 16 and 256 connections, after one that warms everything up and does not count. Servers that are compared
-run at the same time and take turns, so that a noisy neighbour disturbs all alike; each figure is the median of the rounds. The
+run at the same time and take turns, so that a noisy neighbour disturbs all alike; each database has its own floor, and the
+other's servers are stopped meanwhile. Each figure is the median of the rounds. The
 status of every answer is looked at, and the body of one in a hundred. *CPU* is processor time per request: of the server,
 front and desk, and for PostgreSQL of the database too; *wrk* is the load's own, on the same cores. The run took
 {how["minutes"]:g} minutes."""

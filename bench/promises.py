@@ -16,6 +16,7 @@ from bench.cases import (
     STORES,
     Cell,
     Made,
+    main_phase,
 )
 from bench.results import Results, rate
 
@@ -81,16 +82,18 @@ def _second(results: Results) -> Iterator[Verdict]:
 def _at_least(
     results: Results, of: str, case: str, store: str, other: str, least: float, connections: int = PROMISED_AT
 ) -> Verdict:
-    cell, against = (results.cell("main", name, store, connections) for name in (case, other))
-    measured = results.ratio("main", cell, against) if cell and against else None
+    phase = main_phase(store)
+    cell, against = (results.cell(phase, name, store, connections) for name in (case, other))
+    measured = results.ratio(phase, cell, against) if cell and against else None
     name = "one commit per request" if other.startswith("baseline-") else "the floor"
     promise = f"{case}, {_named(store)}, {_connections(connections)}: times {name}"
     return _verdict(results, store, of, promise, f"≥ {least:g}", measured, "×", measured is not None and measured >= least)
 
 
 def _p99(results: Results, of: str, case: str, store: str, most: float, *, strictly: bool = False) -> Verdict:
-    cell = results.cell("main", case, store, PROMISED_AT)
-    measured = results.middle("main", cell, lambda each: each.p99_ms) if cell else None
+    phase = main_phase(store)
+    cell = results.cell(phase, case, store, PROMISED_AT)
+    measured = results.middle(phase, cell, lambda each: each.p99_ms) if cell else None
     promise = f"{case}, {_named(store)}, {_connections(PROMISED_AT)}: 99 of 100 answered within"
     kept = measured is not None and (measured < most if strictly else measured <= most)
     return _verdict(results, store, of, promise, f"{'<' if strictly else '≤'} {most:g} ms", measured, " ms", kept)
@@ -128,9 +131,10 @@ def _pools(results: Results, store: str) -> Verdict:
 
 
 def _bulk(results: Results, store: str) -> Verdict:
-    taken = results.samples.get("main", {})
-    cells = [cell for cell in taken if cell.case == "bulk-refresh" and cell.place.store == store and taken[cell]]
-    measured = max((results.middle("main", cell, rate) * cell.asked.many for cell in cells), default=None)
+    phase = main_phase(store)
+    taken = results.samples.get(phase, {})
+    cells = [cell for cell in taken if cell.case == "bulk-refresh" and taken[cell]]
+    measured = max((results.middle(phase, cell, rate) * cell.asked.many for cell in cells), default=None)
     promise = f"bulk refresh, {_named(store)}: leases per second"
     return _verdict(results, store, SECOND, promise, "≥ 25,000", measured, "", measured is not None and measured >= 25_000)
 

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from seatkeeper_server.domain.terms import Overdraft
 from seatkeeper_server.service.calls import Served
 from seatkeeper_server.service.catalogue import CannotDo
+from seatkeeper_server.service.timekeeping import Timekeeper
+from tests.support.house import HandClock
+from tests.support.servers import seatkeeper
 
 from .town import DAY, MINUTE, Town, a_town, problem, rule
 
@@ -42,6 +46,21 @@ def test_growing_counts_at_once_and_shrinking_when_it_is_sure(town: Town) -> Non
     assert town.lent() == 30
     town.report("lab-1")
 
+    assert town.lent() == 10
+
+
+def test_a_smaller_share_is_sure_only_when_nobody_holds_more(town: Town) -> None:
+    """Its site has applied it while thirty work: they go at their next refresh, and count till then."""
+    lab = town.open_site("lab-1")
+    town.lend("lab-1", 30)
+    for number in range(30):
+        town.take(lab, f"program-{number}")
+    town.lend("lab-1", 10)
+    town.report("lab-1")
+    assert town.lent() == 30
+
+    town.pass_(3 * MINUTE)
+    town.report("lab-1")
     assert town.lent() == 10
 
 
@@ -116,3 +135,54 @@ def test_an_entitlement_that_is_lent_altogether_is_served_there_only(town: Town)
     town.pass_(3 * MINUTE)
     town.give_back("lab-1")
     assert isinstance(town.take(town.cloud, "a"), Served)
+
+
+def test_nothing_is_lent_from_an_overdraft(tmp_path: Path) -> None:
+    """What policy grants above stays with the vendor: ten were bought, and ten are all that can be lent."""
+    with a_town(tmp_path) as town:
+        town.sell(10, overdraft=Overdraft.percentage(50))
+        town.open_site("lab-1")
+        with pytest.raises(CannotDo, match="10 seats of 10 are free, and 11 more would be lent"):
+            town.lend("lab-1", 11)
+
+
+def test_an_outage_of_the_vendor_moves_no_share(town: Town) -> None:
+    """Programs get the time back in which they could not refresh; a grant's end was signed."""
+    town.open_site("lab-1")
+    town.lend("lab-1", 10, days=10)
+    clock = HandClock(town.now)
+    with town.cloud.store.transaction() as tx:
+        Timekeeper(clock).begin(tx, "before")
+    before = town.lent_until()
+    clock.pass_(DAY)
+    with town.cloud.store.transaction() as tx:
+        Timekeeper(clock).begin(tx, "after")
+
+    assert town.lent_until() == before
+
+
+def test_a_renewed_grant_is_told_to_programs_that_hold_a_seat(town: Town) -> None:
+    """The server's key stays, its certificate changes: whoever shows a lease from before gets the new one."""
+    lab = town.open_site("lab-1")
+    town.lend("lab-1", 10, days=10)
+    held = town.take(lab, "a")
+    assert isinstance(held, Served)
+    lease = lab.keyring.sign(held, "n" * 22)
+    keys = lab.keyring.tenant(town.tenant)
+    assert keys is not None
+    assert keys.signed_by_current(lease)
+    town.lend("lab-1", 10, days=20)
+    renewed = lab.keyring.tenant(town.tenant)
+
+    assert renewed is not None
+    assert not renewed.signed_by_current(lease)
+
+
+def test_the_recorded_time_of_a_site_is_not_set_back_by_hand(town: Town) -> None:
+    """A vendor's operator may; on a local server only the vendor's word does."""
+    lab = town.open_site("lab-1")
+    done = seatkeeper("clock", "--set-back", "--data", town.directory / "lab-1")
+
+    assert done.returncode == 1
+    assert "only the vendor's word" in done.stderr
+    assert lab.now == town.now

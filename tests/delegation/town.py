@@ -127,6 +127,12 @@ class Town:
             self.sold = selling.sell(catalogue, vault, sale, now=self.now, starts_at=self.now, random=os.urandom)
             _, self.code = site_code(catalogue, vault, None, now=self.now, random=os.urandom)
 
+    def sell_another(self, product: str, **terms) -> str:
+        """Sell another product to acme; the entitlement's id."""
+        with self.cloud.opened() as (catalogue, vault):
+            sale = Sale(customer="acme", product=product, terms=Terms(**terms))
+            return selling.sell(catalogue, vault, sale, now=self.now, starts_at=self.now, random=os.urandom).entitlement_id
+
     def open_site(self, name: str) -> Server:
         """Have a new local server, which is licensed."""
         site = self.unlicensed(name)
@@ -223,6 +229,12 @@ class Town:
             shares = [share.share_id for share in catalogue.sites.shares(self.tenant)]
             places = [place for share in shares for place in catalogue.sites.layers(self.tenant, share)]
         return sum(p.seats for p in places if p.occupies and p.free_at and p.free_at > self.now)
+
+    def lent_until(self) -> list[datetime | None]:
+        """Give until when each part of what is lent counts at the vendor's."""
+        with self.cloud.opened() as (catalogue, _):
+            shares = [share.share_id for share in catalogue.sites.shares(self.tenant)]
+            return [place.free_at for share in shares for place in catalogue.sites.layers(self.tenant, share)]
 
     def close(self) -> None:
         """Let go of every database."""

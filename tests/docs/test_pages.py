@@ -51,6 +51,22 @@ def test_freeing_a_stuck_seat(shell: Shell) -> None:
     assert re.search(r"bob@.* is refused until .*\nbob@.* is not blocked any more", done.stdout)
 
 
+def test_a_license_server_in_a_closed_network(shell: Shell) -> None:
+    """Licensed, lent to, served from, reported by and taken back from, with files only."""
+    page = blocks(DOCS / "howto" / "local-in-a-closed-network.md", "sh")
+    named = (
+        'export TENANT=$(seatkeeper site code --data vendor --json | sed -n \'s/.*tenantId": "\\(.*\\)",/\\1/p\')\n'
+        'export CODE=$(seatkeeper site code --data vendor --json | sed -n \'s/.*activationCode": "\\(.*\\)"/\\1/p\')\n'
+        "export ENTITLEMENT=$(seatkeeper ls --data vendor | sed -n 's/\\(ent_[^ ]*\\) *acme.*/\\1/p')\n"
+    )
+    done = shell.run(page[0] + named + "".join(page[1:]))
+
+    assert done.returncode == 0, done.stderr
+    assert "works in the closed network" in done.stdout
+    for said in ("lab-1 is licensed", "nothing is lent beyond that", "30 seats of solver for acme are lent", "was given back"):
+        assert said in done.stderr
+
+
 def test_borrowing_a_seat(shell: Shell) -> None:
     """Allowed, borrowed, worked with, given back, and given away at once."""
     allow, borrow, run, back, give_away = blocks(DOCS / "howto" / "borrow-a-seat.md", "sh")
@@ -214,3 +230,29 @@ def test_several_servers_on_postgresql(shell: Shell, clusters: Clusters) -> None
     assert told == [("SEATKEEPER_DATABASE", "postgresql://seatkeeper@db.example/seats")]
     assert re.search(r"^server +ok +serving", done.stdout, re.MULTILINE), done
     assert "works" in held.stdout, held
+
+
+def test_connecting_a_local_server(shell: Shell) -> None:
+    """Over TLS with an authority of one's own: connected, lent to without carrying, looked at, disconnected."""
+    write_certificates(shell.folder)
+    port, own = shell.environment["SEATKEEPER_PORT"], str(free_port())
+    code, connect, lend, doctor, disconnect = blocks(DOCS / "howto" / "connect-a-local-server.md", "sh")
+    connect = connect.replace("https://licenses.example.com", f"https://localhost:{port} --ca-file authority.pem")
+    begin = (
+        "seatkeeper cloud --data ./vendor --tls-cert server.pem --tls-key server.key > vendor.log 2>&1 &\n"
+        f"SEATKEEPER_EXCHANGE_EVERY=1 seatkeeper local --data ./site --port {own} > site.log 2>&1 &\n"
+        "until grep -q https: vendor.log && grep -q http: site.log; do sleep 0.1; done\n"
+        "seatkeeper sell acme solver --seats 3 --data ./vendor > /dev/null\n"
+    )
+    known = shell.run(begin + code)
+    (tenant, its_code) = (line.split()[-1] for line in known.stdout.splitlines())
+    without = shell.run(connect.replace(" --ca-file authority.pem", ""), TENANT=tenant, CODE=its_code)
+    done = shell.run(connect + lend, TENANT=tenant, CODE=its_code)
+    arrived = shell.run("until seatkeeper ls --data ./site | grep -q solver; do sleep 0.2; done\n" + doctor)
+    ended = shell.run(disconnect + doctor)
+
+    assert (without.returncode, "--ca-file" in without.stderr) == (1, True), without
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"vendor at https://localhost:{port} +ok +connected; last reached", arrived.stdout), arrived
+    assert ended.returncode == 0, ended.stderr
+    assert "vendor at" not in ended.stdout

@@ -1,7 +1,7 @@
 """No secret is written down. A busy run, with its mistakes and a broken database, and then a look at everything it left.
 
-Secret are codes, access tokens, nonces and the sealing key. A code's last four characters may be shown. The log is kept at
-`debug`, where most is said.
+Secret are codes, access tokens, nonces, the sealing key, and the secrets of API clients. A code's last four characters may be
+shown. The log is kept at `debug`, where most is said.
 """
 
 import sqlite3
@@ -17,6 +17,7 @@ import pytest
 from tests.support.servers import CloudServer, Sold
 
 WRONG_CODE = "WRNGC-0DE0F-S0MEB-0DYWH-0M1ST"
+WRONG_SECRET = "a-wrong-secret-of-an-api-client-0001"
 CLIENT_NONCE = "a-nonce-of-the-client-0001"
 IDEMPOTENCY_KEY = "a-key-for-a-repeat-0000001"
 ACTIVATE, SEAT = "/api/v1/activate", "/api/v1/activation"
@@ -54,6 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             _use_a_seat(http, sold)
             _make_mistakes(http, sold)
             _find_the_database_broken(http, sold, data)
+        _call_as_a_system(cloud, run)
         yield run
 
 
@@ -96,6 +98,24 @@ def _make_mistakes(http: httpx2.Client, sold: Sold) -> None:
     ]
 
     assert [answer.status_code for answer in answers] == [402, 401, 400, 422, 401, 409]
+
+
+def _call_as_a_system(cloud: CloudServer, run: Run) -> None:
+    """Get an access token, with a wrong secret first, and call with it."""
+    client = cloud.ask_json("client", "create", "erp")
+    run.credentials |= {client["clientSecret"], WRONG_SECRET}
+    realm = f"{cloud.url}/realms/{client['realm']}/protocol/openid-connect/token"
+    form = {"grant_type": "client_credentials", "client_id": "erp"}
+    with httpx2.Client(trust_env=False, headers={"N-TenantId": client["tenantId"]}) as http:
+        wrong = http.post(realm, data={**form, "client_secret": WRONG_SECRET})
+        token = http.post(realm, data={**form, "client_secret": client["clientSecret"]}).json()["access_token"]
+        run.credentials.add(token.rpartition(".")[2])
+        http.headers["Authorization"] = f"Bearer {token}"
+        made = http.post(f"{cloud.url}/api/v1/account/api-clients", json={"clientId": "shop"})
+        run.credentials.add(made.json()["clientSecret"])
+        bad = http.post(f"{cloud.url}/api/v1/account/api-clients", json={"clientId": "b", "clientSecret": [WRONG_SECRET]})
+
+    assert [answer.status_code for answer in (wrong, made, bad)] == [401, 200, 422]
 
 
 def _find_the_database_broken(http: httpx2.Client, sold: Sold, data: Path) -> None:

@@ -14,3 +14,4 @@ class Target:
     public_key: str
     seats: int
     lease_seconds: float
+    customer: str = ""

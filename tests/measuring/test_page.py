@@ -60,7 +60,7 @@ def test_a_run_that_is_not_whole_says_so(run: dict, mark: str | None) -> None:
 def test_broken_promises_stand_beside_those_that_are_kept() -> None:
     """Each verdict has its mark, target and figure."""
     results = measured(stores=[SQLITE])
-    results.samples["main"][main_cell(results, "refresh")] = [sample(500)] * 3
+    results.samples["main-sqlite"][main_cell(results, "refresh")] = [sample(500)] * 3
     text = page.page(told(results), "")
 
     assert "| ✗ | refresh, SQLite, 64 connections: times the floor | ≥ 0.6 | 0.50× |" in text
@@ -94,9 +94,9 @@ def test_a_broken_promise_fails_the_run(rate: int, is_kept: bool) -> None:
     """The exit code follows what was measured; what wasn't measured fails nothing."""
     rates = {"floor": 1_000, "refresh": rate, "refusal": 700, "activate+return": 700}
     results = measured(stores=[SQLITE], rate=lambda cell: rates.get(cell.case, 700) if "baseline" not in cell.case else 100)
-    for cell in results.samples["main"]:
+    for cell in results.samples["main-sqlite"]:
         if cell.connections == 1 or cell.case == "bulk-refresh":
-            results.samples["main"][cell] = [sample(1_000)] * 3
+            results.samples["main-sqlite"][cell] = [sample(1_000)] * 3
 
     assert report.kept(told(results)) is is_kept
 

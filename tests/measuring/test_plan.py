@@ -15,7 +15,7 @@ def cells(found: list[Phase]) -> list[Cell]:
 
 def test_a_whole_run_has_the_grid() -> None:
     """Floor, bare protocol, each call and each baseline on each database, over 1, 16, 64 and 256 connections."""
-    main = planned()[0]
+    both = [phase for phase in planned() if phase.name.startswith("main-")]
     calls = ["refresh", "refusal", "activate+return"]
     expected = {(case, "none", count) for case in ("floor", "hello") for count in (1, 16, 64, 256)} | {
         (f"{before}{case}", store, count)
@@ -25,7 +25,7 @@ def test_a_whole_run_has_the_grid() -> None:
         for count in (1, 16, 64, 256)
     }
 
-    assert expected <= {(cell.case, cell.place.store, cell.connections) for cell in main.cells}
+    assert expected <= {(cell.case, cell.place.store, cell.connections) for cell in cells(both)}
 
 
 def test_growth_goes_from_a_thousand_to_a_million_on_each_database() -> None:
@@ -66,4 +66,12 @@ def test_a_database_that_is_not_there_is_left_out() -> None:
 
 def test_without_scales_only_the_main_phase_is_left() -> None:
     """`--no-scales` leaves out growth, many entitlements and large pools."""
-    assert [phase.name for phase in planned(with_scales=False)] == ["main"]
+    assert [phase.name for phase in planned(with_scales=False)] == ["main-sqlite", "main-postgres"]
+
+
+def test_each_database_has_its_own_floor_and_no_server_of_the_other_beside_it() -> None:
+    """A server that only stands by would slow the others down."""
+    main = [phase for phase in planned() if phase.name.startswith("main-")]
+
+    assert [{place.store for place in phase.places} for phase in main] == [{"none", SQLITE}, {"none", POSTGRES}]
+    assert all("floor" in {cell.case for cell in phase.cells} for phase in main)

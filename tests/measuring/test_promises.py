@@ -23,7 +23,7 @@ def measured(stores=STORES, rate=lambda cell: 1_000.0, rounds: int = 3, **more) 
 
 def main_cell(results: Results, case: str, store: str = SQLITE) -> Cell:
     """Find a cell of the main phase, over 64 connections."""
-    cell = results.cell("main", case, store, 64)
+    cell = results.cell(f"main-{store}", case, store, 64)
     assert cell is not None
     return cell
 
@@ -58,7 +58,7 @@ def test_a_promise_is_kept_at_its_target(rate: int, kept: bool) -> None:
 def test_a_ratio_is_the_median_of_the_rounds_own() -> None:
     """A neighbour who slowed both in one round, and one in another, changes nothing: 0.9, 0.7, 0.1 come to 0.7."""
     results = measured()
-    main = results.samples["main"]
+    main = results.samples["main-sqlite"]
     main[main_cell(results, "floor")] = [sample(1_000), sample(100), sample(1_000)]
     main[main_cell(results, "refresh")] = [sample(900), sample(70), sample(100)]
 
@@ -69,7 +69,7 @@ def test_the_slowest_percent_counts_by_its_median() -> None:
     """Of 10, 26 and 24 ms it is 24: within 25."""
     results = measured()
     cell = main_cell(results, "refresh")
-    results.samples["main"][cell] = [sample(1_000, p99_ms=each) for each in (10, 26, 24)]
+    results.samples["main-sqlite"][cell] = [sample(1_000, p99_ms=each) for each in (10, 26, 24)]
     found = verdict(results, "refresh, SQLite, 64 connections: 99 of 100 answered within")
 
     assert (found.measured, found.kept) == (24, True)
@@ -118,7 +118,7 @@ def test_bulk_refreshes_count_leases() -> None:
 def test_a_wrong_answer_breaks_a_promise() -> None:
     """One answer that was not as asked for is one too many, however fast it was."""
     results = measured()
-    results.samples["main"][main_cell(results, "refusal", POSTGRES)][0] = sample(1_000, errors=1)
+    results.samples["main-postgres"][main_cell(results, "refusal", POSTGRES)][0] = sample(1_000, errors=1)
     found = verdict(results, "answers that were not as asked for, or lost", of="")
 
     assert (found.measured, found.kept) == (1, False)

@@ -161,7 +161,7 @@ def test_the_dance_of_a_license(site: Site) -> None:
 
     assert asked.json() == {"token": "token of request"}
     assert (activated.json(), refreshed.json()) == (LICENSED, LICENSED)
-    assert server.json() == {"id": "lls_1", "name": "lab-1", "tenantId": site.sold.tenant_id, "state": "ok"}
+    assert server.json() == {"id": "lls_1", "name": "lab-1", "tenantId": site.sold.tenant_id, "state": "ok", "connection": None}
     assert ended.json() == {"token": "token of deactivate"}
     assert site.grants.asked == [
         ("request", site.sold.tenant_id, "SITE-CODE", "lab-1"),

@@ -29,7 +29,15 @@ RELEASED = {
     "0003_due_from.post.sqlite.sql": "8ab404b636177b6f7b04674edda52e10daf3c680ba872c22e5e8474768b853c4",
 }
 RENDER = Right("render", Kind.ELEMENT_POOL, 5)
-OURS = ["seats", "due_from.pre", "due_from.post", "sites.pre", "api_clients.pre", "borrowing.pre"]  # the steps of this code
+OURS = [  # the steps of this code
+    "seats",
+    "due_from.pre",
+    "due_from.post",
+    "sites.pre",
+    "api_clients.pre",
+    "borrowing.pre",
+    "connect.pre",
+]
 
 # What a next release could bring: additions now, and later the end of what only this code needs.
 ADDS = Step(

@@ -185,6 +185,12 @@ class LocalSettings(Settings):
         Field(min_length=8, max_length=200, description="his password; one is made on the first start unless it is given"),
     ] = None
     console_password_file: Annotated[Path | None, Field(description="a file with that password, instead")] = None
+    exchange_every: Annotated[
+        int, Field(ge=1, le=86_400, description="seconds between exchanges with a vendor's server, when connected")
+    ] = 300
+    cloud_ca_file: Annotated[
+        Path | None, Field(description="the authority of the vendor's server, PEM; the system's unless named")
+    ] = None
 
     @model_validator(mode="after")
     def _password_comes_from_one_place(self) -> Self:

@@ -33,7 +33,7 @@ from seatkeeper.protocol.trust import Trust
 TYPE: Final = "seatkeeper-token+jwt"
 SEALED: Final = "seatkeeper-token+jwe"
 VERSION: Final = 1
-MAX_TOKEN: Final = 60 * 1024  # characters: a body of 64 KiB takes one
+MAX_TOKEN: Final = 600 * 1024  # characters; the largest is a report of many hours (`service.use.MOST_HOURS`)
 
 _ALGORITHMS: Final = ["ECDH-ES", "dir", "A256GCM"]
 _PARTS: Final = 5
@@ -84,6 +84,7 @@ class LicenseGiven(Said, frozen=True, kw_only=True, tag_field="kind", tag="licen
     lease_ends_at: float
     patience: float  # seconds for which it serves while it is suspect
     certificate: str
+    heard: int = 0  # the number of the last document from this server: one whose data were set back goes on above it
 
 
 class SnapshotRight(Struct, frozen=True, kw_only=True):
@@ -146,6 +147,7 @@ class GrantGiven(Said, frozen=True, kw_only=True, tag_field="kind", tag="grant")
     issuer: str
     certificate: str
     patience: float
+    heard: int = 0  # see `LicenseGiven`
 
 
 class OutStill(Struct, frozen=True, kw_only=True):
@@ -155,8 +157,11 @@ class OutStill(Struct, frozen=True, kw_only=True):
     until: float
 
 
-class HourOfUse(Struct, frozen=True, kw_only=True):
-    """An hour of use: most and fewest seats held, refusals, and seat-seconds."""
+class HourOfUse(Struct, frozen=True, kw_only=True, array_like=True):
+    """An hour of use, or what of one was not reported before: most and fewest seats held, refusals, and seat-seconds.
+
+    A list on the wire, since there are many.
+    """
 
     hour: int  # seconds since 1970, of its beginning
     high: int
@@ -184,11 +189,16 @@ class UseReported(Struct, frozen=True, kw_only=True):
 
 
 class Reported(Said, frozen=True, kw_only=True, tag_field="kind", tag="usage-report"):
-    """A server reports its use, and how it stands."""
+    """A server reports its use, and how it stands: which document of the vendor's it has applied last, and its license's end.
+
+    With `more`, there is more to report than one document takes.
+    """
 
     state: str
     epoch: int
     uses: list[UseReported]
+    license_ends_at: float | None = None
+    more: bool = False
 
 
 class ShareRemoved(Said, frozen=True, kw_only=True, tag_field="kind", tag="removal"):

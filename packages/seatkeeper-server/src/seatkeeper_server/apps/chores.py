@@ -16,6 +16,7 @@ import structlog
 from seatkeeper_server.apps.storage import AnyStore
 from seatkeeper_server.keys import KeyRow, renewed_signing_key
 from seatkeeper_server.sealing import SealKey
+from seatkeeper_server.service.grants import look_after
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.service.tidying import ChainIsBroken, Tidying
 from seatkeeper_server.store.catalogue import Catalogue
@@ -111,4 +112,8 @@ class SiteChores(Chores):
     """The chores of a local server. Its keys are certified by the vendor, anew with every grant, and not by itself."""
 
     def renew_keys(self) -> None:
-        """Renew nothing: there is no root key here."""
+        """Look after what was lent: there is no root key here to renew others by."""
+        with self.store.transaction() as tx:
+            said = look_after(Catalogue(tx), self.now())
+        for sentence in said:
+            log.warning("lent", what=sentence)

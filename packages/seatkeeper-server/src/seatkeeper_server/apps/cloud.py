@@ -14,7 +14,7 @@ from seatkeeper_server.apps.office import Office
 from seatkeeper_server.apps.serving import Server
 from seatkeeper_server.http.application import Further
 from seatkeeper_server.http.counting import Board
-from seatkeeper_server.http.vendor import Lends, management
+from seatkeeper_server.http.later import Later
 from seatkeeper_server.service.lending import Lending
 from seatkeeper_server.service.timekeeping import ClockState
 from seatkeeper_server.settings import Settings
@@ -43,14 +43,20 @@ class Visit:
         """What was sold, with all that was agreed upon."""
         return Deeds(self.catalogue.tx)
 
-    def lending(self, tenant_id: str) -> Lends:
+    def lending(self, tenant_id: str) -> Lending:
         """Lend on behalf of a vendor."""
         return Lending(self.catalogue, self.vault, tenant_id=tenant_id, now=self.now, random=os.urandom)
 
 
 def _further(fittings: Fittings) -> Further:
     office = Office(fittings.store, fittings.reader, fittings.seal, Visit)
-    return management(office, fittings.tenants, fittings.failures, random=os.urandom)
+
+    def make() -> Further:
+        from seatkeeper_server.http.vendor import management
+
+        return management(office, fittings.tenants, fittings.failures, random=os.urandom)
+
+    return Later(make)
 
 
 CLOUD: Final = Kind(name="cloud", authority=SOLD, further=_further)

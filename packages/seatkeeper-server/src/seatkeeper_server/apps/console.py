@@ -6,6 +6,7 @@ where there is none, in a file beside it. It never goes into a log, and there is
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,6 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from seatkeeper.protocol import codes
 from seatkeeper_server.apps.serving import CannotServe
-from seatkeeper_server.http.site.console import Proves
 from seatkeeper_server.settings import LocalSettings
 
 SHORTEST: Final = 8  # characters of a password that is given in a file
@@ -49,7 +49,7 @@ def first_words(settings: LocalSettings, *, is_terminal: bool | None = None) -> 
     return [_told(settings, password if on_terminal else None)]
 
 
-def proof_of(settings: LocalSettings) -> Proves:
+def proof_of(settings: LocalSettings) -> Callable[[str], bool]:
     """Give what tells the console's password from all others.
 
     Raises:

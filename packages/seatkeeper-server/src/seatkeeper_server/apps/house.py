@@ -10,7 +10,7 @@ What differs between kinds is in a `Kind`: `cloud.py` and `local.py` make theirs
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from mmap import mmap
@@ -60,7 +60,7 @@ class House:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fittings:
-    """What of a server its further application may use."""
+    """What of a server its further application may use. `beside` has something done for as long as the server is open."""
 
     settings: Settings
     store: AnyStore
@@ -69,6 +69,7 @@ class Fittings:
     keyring: Keyring
     tenants: Tenants
     failures: Failures
+    beside: Callable[[AbstractContextManager[None]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +169,7 @@ def build(kind: Kind, settings: Settings, board: Board | None = None) -> Iterato
                 keyring=keyring,
                 tenants=tenants,
                 failures=failures,
+                beside=opened.enter_context,
             )
         )
         health = Health(desk=lambda: desk.trouble)

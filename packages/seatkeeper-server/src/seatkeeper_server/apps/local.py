@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from random import SystemRandom
 
 from seatkeeper_server.apps import house
 from seatkeeper_server.apps.chores import SiteChores
@@ -15,12 +16,13 @@ from seatkeeper_server.apps.office import Office
 from seatkeeper_server.apps.serving import Server
 from seatkeeper_server.http.application import Further
 from seatkeeper_server.http.counting import Board
-from seatkeeper_server.http.site import Borrows, site
-from seatkeeper_server.http.site.console import Console
+from seatkeeper_server.http.later import Later
 from seatkeeper_server.service.grants import Grants
 from seatkeeper_server.settings import LocalSettings
 from seatkeeper_server.store.catalogue import Catalogue
+from seatkeeper_server.store.connections import Connections
 from seatkeeper_server.store.vault import KeyVault
+from seatkeeper_server.upstream import Upstream, send
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,19 @@ class Visit:
     today: datetime
 
     @property
-    def grants(self) -> Borrows:
+    def grants(self) -> Grants:
         """What was lent to this server, and its own license."""
         return Grants(self.catalogue, self.vault, now=self.now, random=os.urandom)
+
+    @property
+    def connections(self) -> Connections:
+        """Where vendors are found."""
+        return self.catalogue.connections
+
+
+def upstream_of(office: Office[Visit], every: timedelta) -> Upstream:
+    """Give what keeps a local server in step with its vendors."""
+    return Upstream(office, send, every=every, chance=SystemRandom().random)
 
 
 def kind_of(settings: LocalSettings) -> Kind:
@@ -43,7 +55,17 @@ def kind_of(settings: LocalSettings) -> Kind:
 
     def further(fittings: Fittings) -> Further:
         office = Office(fittings.store, fittings.reader, fittings.seal, Visit, after=fittings.keyring.forget)
-        return site(office, Console(settings.console_user, proof_of(settings), fittings.failures))
+        upstream = upstream_of(office, timedelta(seconds=settings.exchange_every))
+        fittings.beside(upstream.at_work())
+        proves, ca_file = proof_of(settings), None if settings.cloud_ca_file is None else str(settings.cloud_ca_file)
+
+        def make() -> Further:
+            from seatkeeper_server.http.site import site
+            from seatkeeper_server.http.site.console import Console
+
+            return site(office, Console(settings.console_user, proves, fittings.failures), upstream, ca_file=ca_file)
+
+        return Later(make)
 
     return Kind(name="local", authority=LENT, further=further, chores=SiteChores, first_words=lambda _: first_words(settings))
 

@@ -27,6 +27,12 @@ VERBS = (
         "seatkeeper migrate --to postgresql://seatkeeper@db.example/vendor --data ./vendor",
     ),
     ("schema", "Show the steps of the schema, or finish an upgrade.", "seatkeeper schema --finish"),
+    (
+        "connect",
+        "Connect a local server with its vendor.",
+        "seatkeeper connect https://licenses.example.com --tenant t_… --code XXXXX-… --name lab-1 --data ./site",
+    ),
+    ("disconnect", "Go back to tokens that are carried.", "seatkeeper disconnect --data ./site"),
     ("demo", "Watch seats being taken, refused, lost and won back.", "seatkeeper demo"),
 )
 
@@ -53,6 +59,7 @@ GROUPS = (
         18,
         (
             ("list", "list_", "List the local servers, and what is lent to them.", "seatkeeper site list"),
+            ("use", "use", "Show what local servers reported of their use.", "seatkeeper site use lab-1"),
             ("code", "code", "Show the code by which local servers are licensed.", "seatkeeper site code --json"),
             (
                 "lend",

@@ -128,6 +128,11 @@ _NOTES: Mapping[str, Callable[[Said], str]] = {
     "licensed": lambda data: "this local server was licensed",
     "granted": lambda data: f"was lent to this server until {_clock(data.get('until'))} (document {data.get('number')})",
     "shareGivenBack": lambda data: "was given back to the vendor",
+    "grantRunsOut": lambda data: (
+        f"its grant is over since {_clock(data.get('until'))}"
+        if data.get("percent") == 100
+        else f"{data.get('percent')} % of its grant's time have passed; it ends at {_clock(data.get('until'))}"
+    ),
     "suspect": lambda data: f"this server is {data.get('state')} from now on; a fresh token from the vendor clears it",
     "clockSetBack": lambda data: f"clock set back by {data.get('seconds', 0):.0f} s",
 }

@@ -13,7 +13,9 @@ from seatkeeper_server.cli._failures import DONE, REFUSED
 from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import print_json, say
 from seatkeeper_server.cli._place import Place, opened
+from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.timekeeping import set_clock_back
+from seatkeeper_server.store.sites import Sites
 
 
 def clock(
@@ -49,4 +51,9 @@ def _behind(place: Place) -> timedelta:
 
 def _set_back(place: Place) -> timedelta:
     with place.storage.claimed(), place.store.transaction() as tx:
+        if Sites(tx).own_licenses():
+            raise CannotDo(
+                "on a local license server only the vendor's word sets the recorded time back: set this machine's clock right,"
+                " then apply a fresh token from him (`seatkeeper site fresh`, `seatkeeper token apply`)"
+            )
         return set_clock_back(tx, datetime.now(UTC))

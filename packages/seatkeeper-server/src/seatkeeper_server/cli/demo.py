@@ -12,22 +12,21 @@ a vendor and a customer use.
 
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
-import httpx2
 from cyclopts import Parameter
 
-from seatkeeper_server.cli._demo_stage import PATIENCE, NotAsTold, Stage, check, opened
+from seatkeeper_server.cli import _demo_air_gap as air_gap_demo
+from seatkeeper_server.cli._demo_narrators import Told, narrator_for
+from seatkeeper_server.cli._demo_stage import PATIENCE, Stage, check, opened
 from seatkeeper_server.cli._failures import DONE, REFUSED
 from seatkeeper_server.cli._options import Json
-from seatkeeper_server.cli._output import clock, print_json
+from seatkeeper_server.cli._output import clock
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
 
 SEATS: Final = 3
@@ -36,32 +35,30 @@ MARGIN: Final = margin_for(BEAT)
 ENDED_BY_REFUSAL: Final = 75  # the exit code of `seat run` without a seat
 
 
+INTRO: Final = f"A server, {SEATS} seats, four programs, two crashes: real processes, about 20 seconds."
+
 REMOVALS = 40
 BETWEEN_REMOVALS = 0.05  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a step has to say: a sentence for people, and the same as data."""
-
-    text: str
-    data: dict[str, object] = field(default_factory=dict)
 
 
 def demo(
     *,
     port: Annotated[int, Parameter(env_var="SEATKEEPER_DEMO_PORT", help="The server's TCP port; 0 takes a free one.")] = 0,
+    air_gap: Annotated[bool, Parameter(help="A vendor and two closed networks instead, with tokens carried as files.")] = False,
     keep: Annotated[bool, Parameter(help="Keep the data directory, to look around in it afterwards.")] = False,
     json: Json = False,
 ) -> int:
     """Watch seats being taken, refused, lost and won back: real processes, about 20 seconds. Exit code 1 if a step fails."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, so that nothing is left running
-    narrator = _ForPrograms() if json else _ForPeople()
+    narrator = narrator_for(air_gap_demo.INTRO if air_gap else INTRO, json=json)
     directory = Path(tempfile.mkdtemp(prefix="seatkeeper-demo-"))
     began = time.monotonic()
     try:
-        with opened(Stage(directory, port, narrator.meanwhile)) as stage:
-            ok = narrator.story(stage)
+        if air_gap:
+            ok = air_gap_demo.told(directory, narrator)
+        else:
+            with opened(Stage(directory, port, narrator.meanwhile)) as stage:
+                ok = narrator.story(STORY, stage)
         kept = f" The data is kept: seatkeeper log --data {directory / 'data'}" if keep else ""
         narrator.end(ok=ok, seconds=time.monotonic() - began, kept=kept)
         return DONE if ok else REFUSED
@@ -202,67 +199,3 @@ def _await(holds: Callable[[], bool], otherwise: str) -> None:
 
 def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()
-
-
-# --- the narrators -------------------------------------------------------------------------------------------------
-
-
-class _Narrator:
-    """Has the steps done one after the other and tells how each went; how it sounds is left to `tell` and `meanwhile`."""
-
-    def story(self, stage: Stage) -> bool:
-        """Tell the story up to its end, or up to the first step that did not come about; tell whether all did."""
-        return all(self._step(name, stage, act) for name, act in STORY)
-
-    def end(self, *, ok: bool, seconds: float, kept: str) -> None:
-        """Tell how it went altogether."""
-        verdict = "All as told" if ok else "NOT as told"
-        self.tell("end", Told(f"{verdict}, in {seconds:.0f} s.{kept}"), ok=ok, seconds=seconds)
-
-    def meanwhile(self, text: str) -> None:
-        """Show what is being waited for."""
-
-    def tell(self, name: str, told: Told, *, ok: bool, seconds: float) -> None:
-        """Tell one step."""
-        raise NotImplementedError
-
-    def _step(self, name: str, stage: Stage, act: Callable[[Stage], Told]) -> bool:
-        began = time.monotonic()
-        self.meanwhile(name.replace("-", " "))
-        try:
-            told, ok = act(stage), True
-        except (NotAsTold, OSError, subprocess.TimeoutExpired, httpx2.HTTPError) as error:
-            told, ok = Told(f"{name}: {error}"), False
-        self.tell(name, told, ok=ok, seconds=time.monotonic() - began)
-        return ok
-
-
-class _ForPeople(_Narrator):
-    """A line for each step; on a terminal also what is being waited for."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(highlight=False, soft_wrap=True)
-        self._waiting = self._console.status("")
-        self._console.print(
-            f"A server, {SEATS} seats, four programs, two crashes: real processes, about 20 seconds.", style="bold"
-        )
-
-    def meanwhile(self, text: str) -> None:
-        self._waiting.update(f"[dim]{text} …[/]")
-        self._waiting.start()
-
-    def tell(self, name: str, told: Told, *, ok: bool, seconds: float) -> None:
-        from rich.text import Text
-
-        self._waiting.stop()
-        mark = Text("✓" if ok else "✗", style="green" if ok else "bold red")
-        self._console.print(mark, Text(f"{seconds:4.1f} s", style="dim"), Text(told.text))
-
-
-class _ForPrograms(_Narrator):
-    """An object for each step, on a line of its own."""
-
-    def tell(self, name: str, told: Told, *, ok: bool, seconds: float) -> None:
-        print_json({"step": name, "ok": ok, "seconds": round(seconds, 2), "text": told.text, "data": told.data}, line=True)

@@ -12,10 +12,14 @@ from seatkeeper_server.cli._failures import DONE, REFUSED
 from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import clock, day, print_json, print_table, say
 from seatkeeper_server.cli._place import Desk, Place, opened
+from seatkeeper_server.domain.sites import OVER, WARNED_AT, SiteState
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
 from seatkeeper_server.keys import CURRENT, SIGNING
 from seatkeeper_server.sealing import SealKeyError
 from seatkeeper_server.service.catalogue import Tenant
+from seatkeeper_server.service.connections import Connection
+from seatkeeper_server.service.delegation import LentRecord, OwnLicense
+from seatkeeper_server.service.grants import warning
 
 SOON = timedelta(days=30)
 
@@ -43,6 +47,8 @@ def _examined(place: Place) -> Iterator[Finding]:
     yield place.read(lambda desk: _server(desk, place.storage.is_served()))
     yield place.read(_clock)
     yield from place.read(lambda desk: list(_keys(place, desk)))
+    yield from place.read(lambda desk: [_connection(one) for one in desk.catalogue.connections.all()])
+    yield from place.read(lambda desk: list(_lent(desk)))
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -84,6 +90,20 @@ def _clock(desk: Desk) -> Finding:
     return Finding("clock", OK, "not behind what was recorded")
 
 
+# --- a local server's vendor ---------------------------------------------------------------------------------------
+
+
+def _connection(found: Connection) -> Finding:
+    """Being out of reach is no failure of this server's: what was lent is served until it ends."""
+    subject = f"vendor at {found.url}"
+    since = "never reached yet" if found.succeeded_at is None else f"last reached {clock(found.succeeded_at)}"
+    if found.error is None:
+        return Finding(subject, OK, f"connected; {since}, next at {clock(found.next_at)}")
+    seen = f"{since}; failed {found.failures} times since, next try at {clock(found.next_at)}: {found.error}"
+    todo = "see that the vendor's server can be reached from here; until then tokens can be carried (seatkeeper token report)"
+    return Finding(subject, WARNING, seen, todo)
+
+
 # --- keys ----------------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +131,40 @@ def _opens(place: Place, desk: Desk, tenant: Tenant) -> str | None:
 def _keys(place: Place, desk: Desk) -> Iterator[Finding]:
     for tenant in desk.catalogue.tenants():
         yield _tenant(place, desk, tenant)
+
+
+def _lent(desk: Desk) -> Iterator[Finding]:
+    """Of a local server: its licenses, whether it is believed, and how long what it was lent still lasts."""
+    for own in desk.catalogue.sites.own_licenses():
+        yield _license(desk, own)
+        for record in desk.catalogue.sites.lent(own.tenant_id):
+            if record.ended_at is None:
+                yield _grant(desk, record)
+
+
+def _license(desk: Desk, own: OwnLicense) -> Finding:
+    subject = f"license of {own.name}"
+    if own.site_id is None or own.ended_at is not None:
+        return Finding(
+            subject, WARNING, "asked for, and not given yet", "carry the vendor's answer here: seatkeeper token apply"
+        )
+    if own.state is not SiteState.OK:
+        seen = f"{own.state.value} since {clock(own.state_since)}; serves until {clock(own.suspect_until)} all the same"
+        return Finding(subject, FAILED, seen, "report to the vendor, and apply a fresh token from him (seatkeeper site fresh)")
+    if own.lease_ends_at is not None and own.lease_ends_at - desk.today < SOON:
+        return Finding(subject, WARNING, f"until {day(own.lease_ends_at)}", "have the vendor renew it: seatkeeper site renew")
+    return Finding(subject, OK, f"until {day(own.lease_ends_at)}")
+
+
+def _grant(desk: Desk, record: LentRecord) -> Finding:
+    subject, percent = f"grant of {record.entitlement_id}", warning(record, desk.now)
+    seen = f"until {clock(record.until)}" + (f"; {percent} % of its time have passed" if percent else "")
+    if percent < WARNED_AT[1]:
+        return Finding(subject, OK, seen)
+    state = FAILED if percent == OVER else WARNING
+    return Finding(
+        subject, state, seen, "apply a fresh token from the vendor: seatkeeper site lend … --until, seatkeeper token apply"
+    )
 
 
 def _tenant(place: Place, desk: Desk, tenant: Tenant) -> Finding:

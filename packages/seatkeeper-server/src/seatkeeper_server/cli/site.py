@@ -7,21 +7,23 @@ document can be redirected and carried.
 import os
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
-from seatkeeper_server.cli._failures import Unusable, wrong_values_told
+from seatkeeper_server.cli._failures import Mistyped, Unusable, wrong_values_told
 from seatkeeper_server.cli._options import Data, Database, Json, Sold, typed
 from seatkeeper_server.cli._output import NOTHING, clock, day, json_moment, print_json, print_table, say
 from seatkeeper_server.cli._place import Desk, Place, opened
+from seatkeeper_server.cli._remote import Remote
 from seatkeeper_server.domain.catalogue import read_end
 from seatkeeper_server.domain.intervals import read_interval
 from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.domain.terms import SEAT
 from seatkeeper_server.service import lending
-from seatkeeper_server.service.delegation import Export, Site
+from seatkeeper_server.service.delegation import Export, ShareUse, Site
 from seatkeeper_server.service.finding import find
 from seatkeeper_server.service.lending import Lending
 from seatkeeper_server.service.vendors import the_vendor
@@ -31,22 +33,43 @@ Result = TypeVar("Result")
 Called = Annotated[str, Parameter(help="Which local server, by its name or its id.")]
 Out = Annotated[Path | None, Parameter(name=("--out", "-o"), help="Write the token into this file.", show_default=False)]
 Tenant = Annotated[
-    str | None, Parameter(env_var="SEATKEEPER_VENDOR", help="The vendor, where there are several.", show_default=False)
+    str | None,
+    Parameter(
+        env_var="SEATKEEPER_VENDOR", help="The vendor, where there are several; by id with --server.", show_default=False
+    ),
+]
+Server = Annotated[
+    str | None,
+    Parameter(
+        env_var="SEATKEEPER_VENDOR_SERVER",
+        help="Do it on this server of the vendor's, as an API client: SEATKEEPER_CLIENT_ID, SEATKEEPER_CLIENT_SECRET.",
+        show_default=False,
+    ),
 ]
 
 
-def code(*, tenant: Tenant = None, data: Data = None, database: Database = None, json: Json = False) -> None:
+def code(
+    *, tenant: Tenant = None, server: Server = None, data: Data = None, database: Database = None, json: Json = False
+) -> None:
     """Show the activation code by which local servers are licensed; it is made if there is none."""
-    with opened(data, database, create=True) as place, place.transaction() as desk:
-        tenant_id, found = lending.site_code(desk.catalogue, place.vault(desk), tenant, now=desk.now, random=os.urandom)
+    if server is not None:
+        tenant_id, found = _far(server, tenant, Remote.code)
+    else:
+        with opened(data, database, create=True) as place, place.transaction() as desk:
+            tenant_id, found = lending.site_code(desk.catalogue, place.vault(desk), tenant, now=desk.now, random=os.urandom)
     if json:
         print_json({"tenantId": tenant_id, "activationCode": found})
     else:
         say(f"tenant           {tenant_id}", f"activation code  {found}")
 
 
-def list_(*, tenant: Tenant = None, data: Data = None, database: Database = None, json: Json = False) -> None:
+def list_(
+    *, tenant: Tenant = None, server: Server = None, data: Data = None, database: Database = None, json: Json = False
+) -> None:
     """List the local servers: whether they are licensed and believed, what is lent to them, and their last report."""
+    if server is not None:
+        _print_far(_far(server, tenant, Remote.sites), json=json)
+        return
     found = _as_vendor(tenant, data, database, _everything)
     if json:
         print_json([_as_data(site, exports) for site, exports in found])
@@ -55,6 +78,40 @@ def list_(*, tenant: Tenant = None, data: Data = None, database: Database = None
     else:
         columns = ("name", "id", "license until", "state", "lent", "last report")
         print_table(columns, [_row(site, exports) for site, exports in found], whole="id")
+
+
+def use(
+    name: Annotated[str | None, Parameter(help="Which local server; all of them unless given.")] = None,
+    /,
+    *,
+    tenant: Tenant = None,
+    data: Data = None,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Show what local servers reported of their use: most and fewest seats held, refusals and seat-hours, day by day."""
+    found = _as_vendor(tenant, data, database, lambda vendor, desk: _used(vendor, desk, name))
+    if json:
+        print_json([_use_data(what, used) for what, used in found])
+    elif not any(used.days for _, used in found):
+        say("Nothing was reported yet: on the local server, seatkeeper token report; then seatkeeper token apply here.")
+    else:
+        columns = ("server", "entitlement", "day", "high", "low", "refused", "seat-hours", "hours missing")
+        rows = [
+            [
+                used.site.name,
+                what,
+                f"{one.day}",
+                f"{one.high}",
+                f"{one.low}",
+                f"{one.denials}",
+                f"{one.seat_hours:g}",
+                f"{one.hours_missing}",
+            ]
+            for what, used in found
+            for one in used.days
+        ]
+        print_table(columns, rows, right=columns[3:])
 
 
 def lend(
@@ -72,6 +129,7 @@ def lend(
     skew: Annotated[str | None, typed("By how much its clock may be off, such as 12h; a day unless given.")] = None,
     out: Out = None,
     tenant: Tenant = None,
+    server: Server = None,
     data: Data = None,
     database: Database = None,
     json: Json = False,
@@ -90,7 +148,12 @@ def lend(
         site = vendor.site(to)
         return vendor.lend(bought.entitlement_id, site.site_id, seats=seats, features=features, until=ends_at, skew=allowed)
 
-    token = _as_vendor(tenant, data, database, work)
+    if server is None:
+        token = _as_vendor(tenant, data, database, work)
+    elif skew is not None:
+        raise Mistyped("skew: it is set beside the vendor's data, not with --server")
+    else:
+        token = _far(server, tenant, lambda vendor: vendor.lend(entitlement, to, seats, features, ends_at))
     hand_out(token, out, f"carry it to {to}: seatkeeper token apply FILE", json=json)
 
 
@@ -101,6 +164,7 @@ def fresh(
     to: Annotated[str | None, Parameter(help="Which local server, where there are several.", show_default=False)] = None,
     out: Out = None,
     tenant: Tenant = None,
+    server: Server = None,
     data: Data = None,
     database: Database = None,
     json: Json = False,
@@ -110,7 +174,10 @@ def fresh(
     def work(vendor: Lending, desk: Desk) -> str:
         return vendor.fresh_token(find(desk.catalogue, entitlement).entitlement_id, to)
 
-    token = _as_vendor(tenant, data, database, work)
+    if server is None:
+        token = _as_vendor(tenant, data, database, work)
+    else:
+        token = _far(server, tenant, lambda vendor: vendor.fresh(entitlement))
     hand_out(token, out, "carry it to the local server: seatkeeper token apply FILE", json=json)
 
 
@@ -122,6 +189,7 @@ def back(
         str | None, Parameter(name="--from", help="Which local server, where there are several.", show_default=False)
     ] = None,
     tenant: Tenant = None,
+    server: Server = None,
     data: Data = None,
     database: Database = None,
 ) -> None:
@@ -130,7 +198,10 @@ def back(
     def work(vendor: Lending, desk: Desk) -> None:
         vendor.take_back(find(desk.catalogue, entitlement).entitlement_id, None, from_)
 
-    _as_vendor(tenant, data, database, work)
+    if server is None:
+        _as_vendor(tenant, data, database, work)
+    else:
+        _far(server, tenant, lambda vendor: vendor.back(entitlement))
 
 
 def renew(
@@ -139,18 +210,27 @@ def renew(
     *,
     out: Out = None,
     tenant: Tenant = None,
+    server: Server = None,
     data: Data = None,
     database: Database = None,
     json: Json = False,
 ) -> None:
     """Renew a local server's own license, and print the token to carry there."""
-    token = _as_vendor(tenant, data, database, lambda vendor, desk: vendor.renew_license(vendor.site(name).site_id))
+    if server is None:
+        token = _as_vendor(tenant, data, database, lambda vendor, desk: vendor.renew_license(vendor.site(name).site_id))
+    else:
+        token = _far(server, tenant, lambda vendor: vendor.renew(name))
     hand_out(token, out, f"carry it to {name}: seatkeeper token apply FILE", json=json)
 
 
-def forget(name: Called, /, *, tenant: Tenant = None, data: Data = None, database: Database = None) -> None:
+def forget(
+    name: Called, /, *, tenant: Tenant = None, server: Server = None, data: Data = None, database: Database = None
+) -> None:
     """End the license of a local server that is lost; nothing may be lent to it any more."""
-    _as_vendor(tenant, data, database, lambda vendor, desk: vendor.forget(vendor.site(name).site_id))
+    if server is None:
+        _as_vendor(tenant, data, database, lambda vendor, desk: vendor.forget(vendor.site(name).site_id))
+    else:
+        _far(server, tenant, lambda vendor: vendor.forget(name))
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------
@@ -178,6 +258,32 @@ def hand_out(token: str, out: Path | None, what_next: str, *, json: bool) -> Non
         print(f"seatkeeper: {what_next}", file=sys.stderr)
 
 
+def _far(server: str, tenant: str | None, work: Callable[[Remote], Result]) -> Result:
+    """Do something on a vendor's server at a distance."""
+    with closing(Remote(server, tenant)) as vendor:
+        return work(vendor)
+
+
+def _print_far(found: list[dict[str, Any]], *, json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    columns = ("name", "id", "license until", "state", "lent", "last report")
+    rows = [
+        [
+            site["name"],
+            site["id"],
+            str(site["leaseExpiry"])[:10] if site["licenseActive"] else "ended",
+            site["state"],
+            ", ".join(f"{share['entitlement']}: {share['seats']} until {share['until'][:10]}" for share in site["shares"])
+            or NOTHING,
+            str(site["lastReport"] or NOTHING)[:19],
+        ]
+        for site in found
+    ]
+    print_table(columns, rows, whole="id")
+
+
 def _as_vendor(tenant: str | None, data: Path | None, database: str | None, work: Callable[[Lending, Desk], Result]) -> Result:
     with opened(data, database) as place, place.transaction() as desk:
         return work(_vendor(place, desk, tenant), desk)
@@ -196,6 +302,34 @@ def _everything(vendor: Lending, desk: Desk) -> list[tuple[Site, list[tuple[str,
         for export in vendor.exports(bought.entitlement_id)
     ]
     return [(site, [each for each in lent if each[1].site.site_id == site.site_id]) for site in vendor.sites()]
+
+
+def _used(vendor: Lending, desk: Desk, name: str | None) -> list[tuple[str, ShareUse]]:
+    """Give what was reported of each share, by the entitlement's words."""
+    words = {bought.entitlement_id: f"{bought.customer}/{bought.product}" for bought in desk.catalogue.bought()}
+    return [(words[used.entitlement_id], used) for used in vendor.uses(name)]
+
+
+def _use_data(what: str, used: ShareUse) -> dict[str, object]:
+    days = [
+        {
+            "day": str(one.day),
+            "high": one.high,
+            "low": one.low,
+            "denials": one.denials,
+            "seatHours": one.seat_hours,
+            "hoursMissing": one.hours_missing,
+        }
+        for one in used.days
+    ]
+    return {
+        "localLicenseServerId": used.site.site_id,
+        "name": used.site.name,
+        "shareId": used.share_id,
+        "entitlement": what,
+        "facts": used.facts,
+        "days": days,
+    }
 
 
 def _row(site: Site, exports: list[tuple[str, Export]]) -> list[str]:

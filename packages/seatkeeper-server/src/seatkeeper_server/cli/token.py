@@ -143,6 +143,16 @@ def read(file: Path) -> str:
     return "".join(raw.decode("ascii", errors="replace").split())  # mail may have broken the line
 
 
+def vendor_of(place: Place, tenant: str | None) -> str:
+    """Give the vendor that is meant: the one that was named, or the only one.
+
+    Raises:
+        CannotDo: there is none, or there are several.
+    """
+    with place.transaction() as desk:
+        return _vendor_of(_grants(place, desk), tenant)
+
+
 def _grants(place: Place, desk: Desk) -> Grants:
     return Grants(desk.catalogue, place.vault(desk), now=desk.now, random=os.urandom)
 

@@ -16,6 +16,8 @@ from seatkeeper_server.domain.reasons import denied
 from seatkeeper_server.domain.shares import Grant, in_force, layers, together
 from seatkeeper_server.domain.state import Pool, Rejected
 
+LENT = "lent"  # why a share changes: a document was made; else its server said something
+
 
 class Lend(Struct, frozen=True, kw_only=True):
     """Have these grants in force of a share, and no others; `cause` says in a word why.
@@ -39,7 +41,8 @@ def relend(pool: Pool, ask: Lend, now: datetime) -> ShareLent | Denied | Rejecte
     if unknown := next((key for key in wanted if key not in pool.tallies), None):
         return Rejected(f"feature.unknown: {unknown}")
     change = {key: wanted.get(key, 0) - had.get(key, 0) for key in {**had, **wanted}}
-    if (short := _short(pool, change)) is not None:
+    newest = max(ask.grants, key=lambda grant: grant.number).rights if ask.grants and ask.cause == LENT else {}
+    if (short := _short(pool, change, newest, had, may_overdraw=ask.cause != LENT)) is not None:
         rule, problem = ("pool-full", "seats.exhausted") if not short.key else ("feature-exhausted", "feature.exhausted")
         return denied(pool, rule, problem, now, ask.share_id, ask.holder, short)
     return ShareLent(
@@ -66,9 +69,17 @@ def _held(pool: Pool, share_id: str) -> dict[str, int]:
     return total
 
 
-def _short(pool: Pool, change: Mapping[str, int]) -> Shortage | None:
+def _short(
+    pool: Pool, change: Mapping[str, int], newest: Mapping[str, int], had: Mapping[str, int], *, may_overdraw: bool
+) -> Shortage | None:
+    """Find what there is not enough of: for what counts from now on, and for the newest document when it alone is in force."""
     for key, more in change.items():
         right, used = pool.tallies[key].right, pool.tallies[key].used
-        if more > 0 and right.counted and right.bought is not None and used + more > right.bought:
+        most = right.cap if may_overdraw else right.bought
+        if not right.counted or most is None:
+            continue
+        if more > 0 and used + more > most:
             return Shortage(key, more)
+        if (beyond := newest.get(key, 0) + used - had.get(key, 0) - most) > 0:
+            return Shortage(key, beyond)
     return None

@@ -22,10 +22,11 @@ class SiteState(StrEnum):
 
 
 WARNED_AT = (50, 75, 90)  # percent of a grant's time
+OVER = 100
 
 
 def warned(passed: timedelta, whole: timedelta) -> int:
     """Tell which warning is due when so much of a grant's time has passed: 0, 50, 75 or 90 percent, or 100 when it is over."""
     if passed >= whole:
-        return 100
+        return OVER
     return max((percent for percent in WARNED_AT if passed * 100 >= whole * percent), default=0)

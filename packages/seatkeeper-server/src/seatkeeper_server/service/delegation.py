@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,6 +18,7 @@ from seatkeeper_server.domain.shares import Amounts, Grant
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.domain.terms import Switch
 from seatkeeper_server.service.catalogue import Bought, CannotDo, Catalogue, Vault
+from seatkeeper_server.service.connections import ConnectionBook
 from seatkeeper_server.service.ports import FactRecord, PoolKey
 from seatkeeper_server.tokens import HourOfUse, Snapshot, Unreadable
 
@@ -26,6 +27,9 @@ Result = TypeVar("Result")
 
 class TokenRefused(CannotDo):
     """The token can't be applied here. Nothing was changed; the message says why and what to do. `problem` is its code."""
+
+    REPLAYED: Final = "offline.replayed"
+    TOO_OLD: Final = "offline.tooOld"
 
     def __init__(self, problem: str, text: str) -> None:
         super().__init__(text)
@@ -61,12 +65,24 @@ class Applied:
     reply: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What a vendor answers to a document that was sent: what became of it, whether its server is believed, what it needs."""
+
+    text: str
+    state: SiteState
+    tokens: Sequence[str] = field(repr=False)
+
+
 # --- the vendor's side ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A local license server as its vendor knows it. `sent` and `heard` number the documents each way."""
+    """A local license server as its vendor knows it. `sent` and `heard` number the documents each way.
+
+    `heard_made_at` is when the last one heard was made, by the server's own clock.
+    """
 
     tenant_id: str
     site_id: str
@@ -81,6 +97,7 @@ class Site:
     sent: int = 0
     heard: int = 0
     heard_id: str = ""
+    heard_made_at: datetime | None = None
     last_report_at: datetime | None = None
     activated_at: datetime
     last_lease: datetime | None = None
@@ -133,6 +150,29 @@ class Export:
     counts_until: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayOfUse:
+    """A day of a share, as its server reported it: most and fewest seats held, refusals, seat-hours, and hours not reported."""
+
+    day: date
+    high: int
+    low: int
+    denials: int
+    seat_hours: float
+    hours_missing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareUse:
+    """What a vendor knows of the use of a share: its days, and the facts up to a number."""
+
+    share_id: str
+    entitlement_id: str
+    site: Site
+    facts: int
+    days: Sequence[DayOfUse]
+
+
 # --- on a local server ---------------------------------------------------------------------------------------------
 
 
@@ -176,7 +216,11 @@ class License:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LentRecord:
-    """What an entitlement on this server rests on: document `number` of a share, which began with document `began`."""
+    """What an entitlement on this server rests on: document `number` of a share, which began at `began`.
+
+    Reported are its facts up to number `reported`, and its use until `reported_at`; `warned` is of how many percent of the
+    grant's time was warned.
+    """
 
     tenant_id: str
     entitlement_id: str
@@ -188,6 +232,9 @@ class LentRecord:
     ended_at: datetime | None = None
     reported: int = 0
     reported_head: str = ""
+    warned: int = 0
+    reported_at: datetime | None = None
+    base: Amounts = field(default_factory=dict)
 
     @property
     def key(self) -> PoolKey:
@@ -262,6 +309,10 @@ class SiteBook(Protocol):
         """Keep the hours of use that a server reported."""
         ...
 
+    def use(self, tenant_id: str, share_id: str) -> list[HourOfUse]:
+        """Give the hours of use that were reported."""
+        ...
+
     # a local server's
     def own_licenses(self) -> list[OwnLicense]:
         """Give this server's licenses, one a vendor."""
@@ -316,6 +367,11 @@ class Books(Catalogue, Protocol):
     @property
     def sites(self) -> SiteBook:
         """What is known of local license servers, and on one of itself."""
+        ...
+
+    @property
+    def connections(self) -> ConnectionBook:
+        """On a local server: its connections to vendors."""
         ...
 
 

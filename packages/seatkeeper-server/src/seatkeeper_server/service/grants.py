@@ -20,10 +20,11 @@ from seatkeeper_server import tokens
 from seatkeeper_server.domain.borrowing import at_home
 from seatkeeper_server.domain.catalogue import Borrowing
 from seatkeeper_server.domain.facts import Note
-from seatkeeper_server.domain.sites import SiteState, warned
-from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Overdraft, Right, Switch
+from seatkeeper_server.domain.sites import OVER, SiteState, warned
+from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Overdraft, Right, Switch, is_feature
 from seatkeeper_server.service import recording, use
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound, SealedCode
+from seatkeeper_server.service.connections import Letter
 from seatkeeper_server.service.delegation import (
     Applied,
     Books,
@@ -35,7 +36,8 @@ from seatkeeper_server.service.delegation import (
     TokenRefused,
     readable,
 )
-from seatkeeper_server.service.ports import PoolKey
+from seatkeeper_server.service.ports import FactRecord, PoolKey
+from seatkeeper_server.service.timekeeping import set_clock_back
 from seatkeeper_server.service.workspace import settled
 from seatkeeper_server.tokens import (
     GrantGiven,
@@ -51,6 +53,7 @@ from seatkeeper_server.tokens import (
 )
 
 MAX_NAME: Final = 50  # characters of a server's name
+CLOCKS_AGREE: Final = timedelta(days=1)  # a clock that is further behind the vendor's document is itself wrong
 
 Random = Callable[[int], bytes]
 
@@ -153,14 +156,19 @@ class Grants:
         Raises:
             NotFound: there is none of that id.
         """
-        own, record = self._licensed(tenant_id), self._record(tenant_id, entitlement_id)
+        self._take_turn(tenant_id)
+        own, record = self._licensed(tenant_id), self._record(tenant_id, entitlement_id, again=True)
         settled(self._books.tx, record.key, self._now)
-        reported, report = self._reported(record)
+        reported, report = self._reported(record, use.MOST_HOURS)
+        out = self._out(record.key)
         self._books.sites.set_switch(record.key, Switch.EXPORTED)
+        self._books.sites.set_end(
+            record.key, max((_at(still.until) for still in out), default=self._now)
+        )  # and no lease beyond it
         self._books.sites.save_lent(replace(reported, ended_at=self._now))
         own = replace(own, sent=own.sent + 1)
         self._books.sites.save_own_license(own)
-        said = ShareRemoved(**self._head(own), sid=record.share_id, out=self._out(record.key), use=report)
+        said = ShareRemoved(**self._head(own), sid=record.share_id, out=out, use=report)
         self._note(record.key[1], tenant_id, "shareGivenBack", {"number": record.number})
         return self._sealed(own, said)
 
@@ -170,16 +178,47 @@ class Grants:
         Raises:
             CannotDo: this server has no license from him.
         """
+        self._take_turn(tenant_id)
         own = self._licensed(tenant_id)
+        running = self._running(tenant_id)
         uses: list[UseReported] = []
-        for record in self._running(tenant_id):
+        more = False
+        for record in running:
             settled(self._books.tx, record.key, self._now)
-            reported, report = self._reported(record)
+            reported, report = self._reported(record, use.MOST_HOURS // len(running))
             self._books.sites.save_lent(reported)
             uses.append(report)
+            more = more or reported.reported_at != self._now
         own = replace(own, sent=own.sent + 1)
         self._books.sites.save_own_license(own)
-        return self._sealed(own, Reported(**self._head(own), state=own.state.value, epoch=own.epoch, uses=uses))
+        ends_at = own.lease_ends_at
+        said = Reported(
+            **self._head(own),
+            state=own.state.value,
+            epoch=own.epoch,
+            uses=uses,
+            license_ends_at=None if ends_at is None else ends_at.timestamp(),
+            more=more,
+        )
+        return self._sealed(own, said)
+
+    def next_letter(self, tenant_id: str) -> tuple[Letter, bool] | None:
+        """Give the next document to send to a vendor, and whether it is the last word for now: None if there is nothing to say.
+
+        What he has not answered yet comes first, as it was made. Then it is a report.
+        """
+        if waiting := self._books.connections.unanswered(tenant_id):
+            return waiting[0], False
+        own = self._own(tenant_id)
+        if own is None or own.site_id is None or own.ended_at is not None:
+            return None
+        self.report(tenant_id)
+        at_end = all(record.reported_at == self._now for record in self._running(tenant_id))
+        return self._books.connections.unanswered(tenant_id)[0], at_end
+
+    def heed(self, tenant_id: str, state: SiteState) -> None:
+        """Note that the vendor doesn't believe this server: it goes on as long as its grants say."""
+        suspect(self._books, tenant_id, state, self._now)
 
     # --- documents from the vendor ---------------------------------------------------------------------------------
 
@@ -190,6 +229,7 @@ class Grants:
             TokenRefused: it can't be applied here.
         """
         said = self._opened(token)
+        self._take_turn(said.tid)
         match said:
             case LicenseGiven():
                 self._take_license(said)
@@ -220,6 +260,7 @@ class Grants:
         said = self._opened(token)
         if not isinstance(said, GrantGiven):
             raise TokenRefused("offline.wrongKind", "this token lends nothing: apply it as a license")
+        self._take_turn(said.tid)
         return self._take_grant(said)
 
     def _opened(self, token: str) -> tokens.FromVendor:
@@ -270,11 +311,13 @@ class Grants:
         until = _at(said.until)
         is_new = before is None or before.share_id != said.sid
         self._books.sites.put_entitlement(said.tid, said.snapshot, until, self._now)
-        self._put_rights(key, said.snapshot.rights)
+        base = self._used_before(key) if is_new or before is None else before.base
+        self._put_rights(key, said.snapshot.rights, base)
         limits = Borrowing.of(timedelta(microseconds=said.snapshot.borrow), said.snapshot.borrow_most)
         self._books.set_borrowing(key, limits)
         self._put_codes(said.tid, said.snapshot)
-        self._keys.welcome(said.tid, own.root_key or "", said.certificate, self._now)
+        if said.seq > own.epoch:  # else a later document has brought a certificate that covers this one too
+            self._keys.welcome(said.tid, own.root_key or "", said.certificate, self._now)
         record = LentRecord(
             tenant_id=said.tid,
             entitlement_id=key[1],
@@ -285,6 +328,8 @@ class Grants:
             until=until,
             reported=0 if is_new or before is None else before.reported,
             reported_head="" if is_new or before is None else before.reported_head,
+            reported_at=self._now if is_new or before is None else before.reported_at,
+            base=base,
         )
         self._books.sites.save_lent(record)
         self._believe_again(replace(own, patience=timedelta(seconds=said.patience)), said)
@@ -304,10 +349,20 @@ class Grants:
                 "offline.tooOld", "this token is of an earlier share of this entitlement than the one that was applied"
             )
 
-    def _put_rights(self, key: PoolKey, rights: Sequence[SnapshotRight]) -> None:
-        """Have so much of each right; what is taken stays, and who is one too many goes at his next refresh."""
+    def _used_before(self, key: PoolKey) -> dict[str, int]:
+        """Give what was used up of an entitlement by an earlier share of it: that is none of a new one's."""
+        tallies = self._bought(key).pool.tallies
+        return {name: tally.used for name, tally in tallies.items() if tally.right.kind is Kind.USAGE_COUNT and tally.used}
+
+    def _put_rights(self, key: PoolKey, rights: Sequence[SnapshotRight], base: Mapping[str, int]) -> None:
+        """Have so much of each right, and of others nothing. What is taken stays; who is one too many goes soon."""
+        named = {said.key for said in rights}
+        for name, tally in self._bought(key).pool.tallies.items():
+            if name not in named and is_feature(name):
+                self._books.sites.put_right(key, name, tally.right.kind.value, 0, ("none", 0), 0)
         for said in rights:
-            right = Right(said.key, Kind(said.kind), said.amount, Overdraft(said.overdraft, said.overdraft_value))
+            amount = None if said.amount is None else said.amount + base.get(said.key, 0)
+            right = Right(said.key, Kind(said.kind), amount, Overdraft(said.overdraft, said.overdraft_value))
             overdraft = right.overdraft.kind, right.overdraft.value
             self._books.sites.put_right(key, right.key, right.kind.value, right.bought, overdraft, right.cap)
         seats = self._bought(key).pool.seats
@@ -328,13 +383,42 @@ class Grants:
 
     def _believe_again(self, own: OwnLicense, said: tokens.FromVendor) -> None:
         """Note the vendor's last word: it raises the epoch and clears this server of suspicion."""
-        self._books.sites.save_own_license(replace(own, epoch=max(own.epoch, said.seq), state=SiteState.OK, state_since=None))
+        own = replace(own, epoch=max(own.epoch, said.seq), sent=max(own.sent, said.heard))
+        if not self._knows_of(own, _at(said.iat)):
+            self._books.sites.save_own_license(own)
+            self._bound(own)
+            return
+        self._set_clock(_at(said.iat))
+        self._books.sites.save_own_license(replace(own, state=SiteState.OK, state_since=None))
         for record in self._running(said.tid):
             self._books.sites.set_end(record.key, record.until)
 
+    def _knows_of(self, own: OwnLicense, said_at: datetime) -> bool:
+        """Tell whether a document can have been made since this server is suspect: one from before clears nothing."""
+        alive = self._books.tx.alive()
+        ahead = alive.offset if alive is not None and own.state is SiteState.CLOCK else timedelta(0)
+        return own.state_since is None or said_at + CLOCKS_AGREE >= own.state_since - ahead
+
+    def _bound(self, own: OwnLicense) -> None:
+        """Keep what is lent within the patience with a suspect server."""
+        for record in self._running(own.tenant_id):
+            last = own.suspect_until
+            self._books.sites.set_end(record.key, record.until if last is None else min(record.until, last))
+
+    def _set_clock(self, said_at: datetime) -> None:
+        """Lower a recorded moment that was wrong, if what the clock says now agrees with the vendor's.
+
+        Of several vendors none may: it would move the others' ends.
+        """
+        alive = self._books.tx.alive()
+        if len(self._books.sites.own_licenses()) > 1:
+            return
+        if alive is not None and alive.offset and self._now - alive.offset + CLOCKS_AGREE >= said_at:
+            set_clock_back(self._books.tx, self._now - alive.offset)
+
     def _apply_once(self, said: tokens.FromVendor) -> None:
         if self._books.sites.has_applied(said.tid, said.jti):
-            raise TokenRefused("offline.replayed", "this token was applied before; nothing was changed")
+            raise TokenRefused(TokenRefused.REPLAYED, "this token was applied before; nothing was changed")
         self._books.sites.note_applied(said.tid, said.jti, self._now)
 
     def _licensed_for(self, said: GrantGiven) -> OwnLicense:
@@ -349,24 +433,45 @@ class Grants:
 
     # --- reporting -------------------------------------------------------------------------------------------------
 
-    def _reported(self, record: LentRecord) -> tuple[LentRecord, UseReported]:
-        """Give a report of what became of a share since the last one, and the record that it was made."""
+    def _reported(self, record: LentRecord, most_hours: int) -> tuple[LentRecord, UseReported]:
+        """Give a report of what became of a share since the last one, and the record that it was made.
+
+        It covers so many hours at most, and its facts end where its hours do.
+        """
         bought = self._bought(record.key)
-        facts = self._books.sites.facts_after(record.key, record.reported)
+        facts: Sequence[FactRecord] = self._books.sites.facts_after(record.key, record.reported)
         tallies = bought.pool.tallies
+        since = min(record.reported_at or record.granted_at, self._now)
+        until = min(self._now, use.hour_of(since) + most_hours * use.HOUR)
+        later: Sequence[FactRecord] = ()
+        if until < self._now:
+            facts, later = use.cut(facts, until)
+        last = facts[-1] if facts else None
+        new = [fact for fact in facts if fact.recorded_at >= since]  # else of an earlier share of the same entitlement
         report = UseReported(
             sid=record.share_id,
             number=record.number,
-            settled=not any(tally.is_overfull for key, tally in tallies.items() if key != BORROWED),
+            settled=self._keeps_to(record, bought),
             after=record.reported,
             after_head=record.reported_head,
-            upto=bought.record.facts,
-            head=bought.record.head.hex(),
+            upto=record.reported if last is None else last.number,
+            head=record.reported_head if last is None else last.hash.hex(),
             used=bought.pool.seats.used,
-            hours=use.by_hour(facts, tallies[SEAT].used, self._now),
-            used_up={key: tally.used for key, tally in tallies.items() if tally.right.kind is Kind.USAGE_COUNT},
+            hours=use.by_hour(new, tallies[SEAT].used - use.moved(later), since, until),
+            used_up={
+                key: tally.used - record.base.get(key, 0)
+                for key, tally in tallies.items()
+                if tally.right.kind is Kind.USAGE_COUNT
+            },
         )
-        return replace(record, reported=report.upto, reported_head=report.head), report
+        return replace(record, reported=report.upto, reported_head=report.head, reported_at=until), report
+
+    def _keeps_to(self, record: LentRecord, bought: Bought) -> bool:
+        """Tell whether nobody holds more than the newest document allows, or for longer."""
+        if any(tally.is_overfull for key, tally in bought.pool.tallies.items() if key != BORROWED):
+            return False
+        latest = record.until + bought.pool.terms.margin
+        return all(until <= latest for _, until in self._books.sites.believed(record.key))
 
     def _out(self, key: PoolKey) -> list[OutStill]:
         """Give what programs still believe in, by the moment until which they do."""
@@ -392,8 +497,13 @@ class Grants:
     def _running(self, tenant_id: str) -> list[LentRecord]:
         return [record for record in self._books.sites.lent(tenant_id) if record.ended_at is None]
 
-    def _record(self, tenant_id: str, entitlement_id: str) -> LentRecord:
-        running = self._running(tenant_id)
+    def _take_turn(self, tenant_id: str) -> None:
+        """Have everything to oneself that this vendor has lent: another server could change it meanwhile."""
+        self._books.tx.lock(sorted(record.key for record in self._books.sites.lent(tenant_id)), ())
+
+    def _record(self, tenant_id: str, entitlement_id: str, *, again: bool = False) -> LentRecord:
+        """Give what an entitlement rests on; `again`: also of one that was given back, whose document may have been lost."""
+        running = [r for r in self._books.sites.lent(tenant_id) if again or r.ended_at is None]
         found = next((record for record in running if record.entitlement_id == entitlement_id), None)
         if found is None:
             known = [record.entitlement_id for record in running]
@@ -424,7 +534,10 @@ class Grants:
         return {"tid": own.tenant_id, "site": own.site_id, "jti": jti, "iat": self._now.timestamp(), "seq": own.sent}
 
     def _sealed(self, own: OwnLicense, said: tokens.Said) -> str:
-        return tokens.sealed(said, signer=self._keys.own_signing_key(self._now), receiver=own.sealing_key or "")
+        token = tokens.sealed(said, signer=self._keys.own_signing_key(self._now), receiver=own.sealing_key or "")
+        if self._books.connections.of(own.tenant_id) is not None:
+            self._books.connections.add(own.tenant_id, Letter(said.seq, token), self._now)
+        return token
 
     def _note(self, chain_id: str, tenant_id: str, what: str, data: Mapping[str, object]) -> None:
         recording.append(self._books.tx, tenant_id, chain_id, [Note(at=self._now, what=what, data=data)], self._now)
@@ -447,6 +560,25 @@ def suspect(books: Books, tenant_id: str, state: SiteState, now: datetime) -> bo
             books.sites.set_end(record.key, min(record.until, now + own.patience))
     recording.append(books.tx, tenant_id, tenant_id, [Note(at=now, what="suspect", data={"state": state.value})], now)
     return True
+
+
+def look_after(books: Books, now: datetime) -> list[str]:
+    """See whether this server's clock is to be believed, and warn of grants that run out; sentences about what is news."""
+    said: list[str] = []
+    alive = books.tx.alive()
+    for own in books.sites.own_licenses():
+        if alive is not None and alive.offset and suspect(books, own.tenant_id, SiteState.CLOCK, now):
+            said.append(f"the clock is behind what was recorded: {own.name} is {SiteState.CLOCK.value}")
+        for record in books.sites.lent(own.tenant_id):
+            percent = warning(record, now)
+            if record.ended_at is None and percent > record.warned:
+                books.sites.save_lent(replace(record, warned=percent))
+                data = {"percent": percent, "until": record.until.isoformat()}
+                note = Note(at=now, what="grantRunsOut", data=data)
+                recording.append(books.tx, own.tenant_id, record.entitlement_id, [note], now)
+                what = "is over" if percent == OVER else f"has used up {percent} % of its time"
+                said.append(f"the grant of {record.entitlement_id} {what}: it ends at {_moment(record.until.timestamp())}")
+    return said
 
 
 def warning(record: LentRecord, now: datetime) -> int:

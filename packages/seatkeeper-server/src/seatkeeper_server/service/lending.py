@@ -11,6 +11,7 @@ share is a holding, and comes back when its server has given it up, or when its 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -28,15 +29,27 @@ from seatkeeper_server.domain.catalogue import DEFAULT_VENDOR, Sale, Terms
 from seatkeeper_server.domain.facts import Denied, Fact, Note
 from seatkeeper_server.domain.lending import Lend, relend
 from seatkeeper_server.domain.requests import Activate, Refresh, Return
-from seatkeeper_server.domain.shares import Grant, in_force
+from seatkeeper_server.domain.shares import Grant, Layer, in_force, together
 from seatkeeper_server.domain.sites import DEFAULT_PATIENCE, DEFAULT_SKEW, LOCAL_SERVER, SiteState
 from seatkeeper_server.domain.state import Rejected
-from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Mode, Right, Switch, is_feature
+from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Mode, Right, Standing, Switch, is_feature
 from seatkeeper_server.service import recording, selling
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound
-from seatkeeper_server.service.delegation import Applied, Books, Export, Keyholder, Share, Site, TokenRefused, readable
+from seatkeeper_server.service.delegation import (
+    Applied,
+    Books,
+    Exchanged,
+    Export,
+    Keyholder,
+    Share,
+    ShareUse,
+    Site,
+    TokenRefused,
+    readable,
+)
 from seatkeeper_server.service.ports import PoolKey
+from seatkeeper_server.service.use import by_day
 from seatkeeper_server.service.workspace import Workspace, settled
 from seatkeeper_server.tokens import (
     GrantGiven,
@@ -157,6 +170,8 @@ class Lending:
             sealing_key=asked.sealing_key,
             sent=known.sent if known else 0,
             heard=known.heard if known else 0,
+            heard_id=known.heard_id if known else "",
+            heard_made_at=known.heard_made_at if known else None,
             activated_at=known.activated_at if known else self._now,
         )
         self._note(self._tenant_id, "siteLicensed", {"site": site.site_id, "name": site.name})
@@ -288,6 +303,7 @@ class Lending:
             lease_ends_at=lease_ends_at.timestamp(),
             patience=DEFAULT_PATIENCE.total_seconds(),
             certificate=self._certificate(site, lease_ends_at),
+            heard=site.heard,
         )
         return tokens.sealed(said, signer=signer, receiver=site.sealing_key)
 
@@ -312,9 +328,25 @@ class Lending:
             is_whole=share.is_whole,
             exported_at=share.lent_at,
             last_token_at=share.token_at,
-            out_of_sync=share.snapshot != _hash(self._snapshot(share.key, newest.rights, whole=share.is_whole)),
+            out_of_sync=self._is_behind(share, newest),
             counts_until=max((place.free_at for place in held if place.free_at), default=self._now),
         )
+
+    def uses(self, site_id: str | None = None) -> list[ShareUse]:
+        """Give what servers have reported of the use of their shares, day by day; ended shares too."""
+        sites = {site.site_id: site for site in self.sites()}
+        wanted = None if site_id is None else self.site(site_id).site_id
+        return [
+            ShareUse(
+                share_id=share.share_id,
+                entitlement_id=share.entitlement_id,
+                site=sites[share.site_id],
+                facts=share.facts,
+                days=by_day(self._books.sites.use(self._tenant_id, share.share_id)),
+            )
+            for share in self._books.sites.shares(self._tenant_id)
+            if wanted in (None, share.site_id)
+        ]
 
     def lend(
         self,
@@ -335,8 +367,10 @@ class Lending:
             NotFound: there is no such entitlement or server.
             CannotDo: there is not so much left of it, or the end can't be.
         """
+        self._take_turn()
         site = self._licensed_site(site_id)
         bought = self._bought(entitlement_id)
+        self._refuse_closed(bought)
         running = [share for share in self._running() if share.entitlement_id == entitlement_id]
         mine = next((share for share in running if share.site_id == site.site_id), None)
         whole = seats is None
@@ -355,12 +389,28 @@ class Lending:
             NotFound: there is no such entitlement, or it is not lent.
             CannotDo: it is lent to several servers, and none was named.
         """
+        self._take_turn()
         share, site = self._the_share(entitlement_id, site_id)
-        bought, newest = self._bought(entitlement_id), self._books.sites.grants(self._tenant_id, share.share_id)[-1]
-        rights = _all_of(bought) if share.is_whole else newest.rights
-        last = bought.pool.terms.last_moment
+        newest = self._books.sites.grants(self._tenant_id, share.share_id)[-1]
+        last = self._bought(entitlement_id).pool.terms.last_moment
         until = newest.until if last is None else last if share.is_whole else min(newest.until, last)
-        return self._granted(share, site, rights, until)
+        return self._granted(share, site, self._rights(share, newest), until)
+
+    def _is_behind(self, share: Share, newest: Grant) -> bool:
+        """Tell whether an entitlement is not any more as the newest document of a share says."""
+        last = self._bought(share.entitlement_id).pool.terms.last_moment
+        is_longer = last is not None and last < newest.until
+        return is_longer or share.snapshot != self._hash_of(share, self._rights(share, newest))
+
+    def _rights(self, share: Share, newest: Grant) -> Mapping[str, int]:
+        """Give what is lent now: of an entitlement that is lent altogether, as much as was bought."""
+        return _all_of(self._bought(share.entitlement_id)) if share.is_whole else newest.rights
+
+    def _hash_of(self, share: Share, rights: Mapping[str, int]) -> str:
+        """Give what tells whether an entitlement has changed; of one that is lent altogether, its end is a part."""
+        last = self._bought(share.entitlement_id).pool.terms.last_moment
+        snapshot = self._snapshot(share.key, rights, whole=share.is_whole)
+        return sha256(json.encode((snapshot, last if share.is_whole else None))).hexdigest()
 
     def take_back(self, entitlement_id: str, token: str | None, site_id: str | None = None) -> None:
         """Take a share back: by its server's word, or without it when its grant has run out.
@@ -370,6 +420,7 @@ class Lending:
             TokenRefused: the token is not that server's word about this entitlement, or was applied before.
             CannotDo: it is still lent.
         """
+        self._take_turn()
         if token is None:
             self._take_back_unheard(*self._the_share(entitlement_id, site_id))
             return
@@ -387,24 +438,53 @@ class Lending:
                 f"{site.name} may go on with what it was lent until its grant has ended, and its clock may be off: it counts"
                 f" until {_moment(still)}; bring the removal token from there, or wait"
             )
-        self._ended(share, (), {})
+        self._ended(share, (), self._drawn(share))
 
     def _take_back_heard(self, share: Share, said: ShareRemoved) -> None:
         self._heard(said)
         self._take_use(share, said.use)
-        out = tuple(
-            Grant(said.use.number + n, still.rights, datetime.fromtimestamp(still.until, tz=UTC))
-            for n, still in enumerate(said.out)
-        )
-        self._ended(share, out, said.use.used_up)
+        share = self._share_of(said)
+        out = tuple(self._still_out(share, said, number) for number in range(len(said.out)))
+        drawn = self._drawn(share)
+        used_up = {key: min(max(0, said.use.used_up.get(key, amount)), amount) for key, amount in drawn.items()}
+        self._ended(share, out, used_up)
+
+    def _still_out(self, share: Share, said: ShareRemoved, number: int) -> Grant:
+        """Give what programs of a site still believe in, as a grant; it is no more than the site was lent.
+
+        Until when is counted from now, since the site's clock may be wrong; and as it says, with the skew it is allowed.
+        """
+        places = [place for place in self._books.sites.layers(self._tenant_id, share.share_id) if place.occupies]
+        lent = together(Layer(place.rights, place.expires_at, place.expires_at) for place in places)
+        tallies, still = self._bought(share.entitlement_id).pool.tallies, said.out[number]
+        for key, amount in still.rights.items():
+            most = lent.get(key, 0)
+            if share.is_whole and key in tallies and tallies[key].right.cap is not None:
+                most = max(most, tallies[key].right.cap or 0)
+            if not 0 <= amount <= most:
+                raise TokenRefused(
+                    "offline.malformed", f"this token gives back {amount} of {key or 'the seats'}: more than was lent"
+                )
+        ends_at = datetime.fromtimestamp(still.until, tz=UTC)
+        counted_from_now = self._now + (ends_at - datetime.fromtimestamp(said.iat, tz=UTC))
+        return Grant(said.use.number + number, still.rights, min(counted_from_now, ends_at + share.skew))
+
+    def _drawn(self, share: Share) -> dict[str, int]:
+        """Give what a share has drawn of what is used up: it comes back only if its server says that it was not used."""
+        tallies = self._bought(share.entitlement_id).pool.tallies
+        drawn: dict[str, int] = {}
+        for place in self._books.sites.layers(self._tenant_id, share.share_id):
+            for key, amount in place.rights.items():
+                if key in tallies and tallies[key].right.kind is Kind.USAGE_COUNT:
+                    drawn[key] = max(drawn.get(key, 0), amount)
+        return drawn
 
     def _ended(self, share: Share, out: Sequence[Grant], used_up: Mapping[str, int]) -> None:
         """End a share; what programs of its server still believe in counts until they don't."""
         self._relend(replace(share, skew=timedelta(0)), out, "returned", used_up)
         self._books.sites.save_grants(self._tenant_id, share.share_id, out, self._now)
         self._books.sites.save_share(replace(share, ended_at=self._now))
-        if share.is_whole:
-            self._books.sites.set_switch(share.key, Switch.ON)
+        self._switch(share.key, Switch.ON)
 
     def _refuse_mixture(self, bought: Bought, running: Sequence[Share], mine: Share | None, *, whole: bool) -> None:
         if other := next((share for share in running if share.is_whole and share is not mine), None):
@@ -446,24 +526,34 @@ class Lending:
         number = grants[-1].number + 1 if grants else 1
         grants = [*in_force(grants, share.skew, self._now), Grant(number, dict(rights), until)]
         share = self._relend(share, grants, "lent", {}, site)
-        if share.is_whole:
-            self._books.sites.set_switch(share.key, Switch.EXPORTED)
-        snapshot = self._snapshot(share.key, rights, whole=share.is_whole)
+        self._switch(share.key, Switch.EXPORTED if share.is_whole else Switch.ON)
+        share = replace(share, token_at=self._now, snapshot=self._hash_of(share, rights))
+        self._books.sites.save_share(share)
+        self._books.sites.save_grants(self._tenant_id, share.share_id, grants, self._now)
+        return self._document(share, site, grants[-1])
+
+    def _switch(self, key: PoolKey, switch: Switch) -> None:
+        """Say whether the vendor serves an entitlement himself; one that was switched off stays so."""
+        if self._bought(key[1]).pool.terms.switch in (Switch.ON, Switch.EXPORTED):
+            self._books.sites.set_switch(key, switch)
+
+    def _document(self, share: Share, site: Site, grant: Grant) -> str:
+        """Give a document of a share: one that was never confirmed is given again under its own number."""
+        snapshot = self._snapshot(share.key, grant.rights, whole=share.is_whole)
         site = replace(site, sent=site.sent + 1)
         self._books.sites.save_site(site)
-        self._books.sites.save_share(replace(share, token_at=self._now, snapshot=_hash(snapshot)))
-        self._books.sites.save_grants(self._tenant_id, share.share_id, grants, self._now)
         signer, issuer = self._keys.signing_key(self._tenant_id)
         said = GrantGiven(
             **self._head(site),
             sid=share.share_id,
-            number=number,
+            number=grant.number,
             began=(share.lent_at - _EPOCH) // timedelta(microseconds=1),
-            until=until.timestamp(),
+            until=grant.until.timestamp(),
             snapshot=struct_replace(snapshot, codes=self._codes(share.key)),
             issuer=issuer,
-            certificate=self._certificate(site, until),
+            certificate=self._certificate(site, grant.until),
             patience=DEFAULT_PATIENCE.total_seconds(),
+            heard=site.heard,
         )
         return tokens.sealed(said, signer=signer, receiver=site.sealing_key)
 
@@ -504,7 +594,7 @@ class Lending:
                 continue
             grants = in_force(self._books.sites.grants(self._tenant_id, share.share_id), share.skew, self._now)
             if grants:
-                each[share.entitlement_id] = self._covered(share.key, grants)
+                each[share.entitlement_id] = self._covered(share, grants)
         ends_at = max([until, *(datetime.fromtimestamp(one.end, tz=UTC) for one in each.values())])
         most: dict[str, int] = {}
         for one in each.values():
@@ -513,8 +603,8 @@ class Lending:
         covers = Covers(entitlements=sorted(each), features=most, end=ends_at.timestamp(), each=each)
         return self._keys.certify(self._tenant_id, site=site, covers=covers, until=ends_at, epoch=site.sent, now=self._now)
 
-    def _covered(self, key: PoolKey, grants: Sequence[Grant]) -> Covered:
-        tallies = self._bought(key[1]).pool.tallies
+    def _covered(self, share: Share, grants: Sequence[Grant]) -> Covered:
+        tallies = self._bought(share.entitlement_id).pool.tallies
         most: dict[str, int | None] = {}
         for name, tally in tallies.items():
             lent = max((grant.rights[name] for grant in grants if name in grant.rights), default=0)
@@ -522,6 +612,8 @@ class Lending:
                 continue
             if tally.right.kind is Kind.BOOL:
                 most[name] = 1
+            elif share.is_whole and tally.right.bought is None:
+                most[name] = None
             elif lent:
                 most[name] = _cap(struct_replace(tally.right, bought=lent))
         return Covered(features=most, end=max(grant.until for grant in grants).timestamp())
@@ -532,7 +624,7 @@ class Lending:
         told = [
             _told(tally.right, rights.get(name), whole=whole)
             for name, tally in sorted(tallies.items())
-            if name in rights or tally.right.kind is Kind.BOOL
+            if name in rights or tally.right.kind is Kind.BOOL or (whole and is_feature(name) and tally.right.bought is None)
         ]
         out = tallies.get(BORROWED)
         most = out.right.bought if out is not None else None
@@ -550,6 +642,7 @@ class Lending:
             TokenRefused: it can't be applied here.
             CannotDo: what it asks for can't be done.
         """
+        self._take_turn()
         said = self.read(token)
         match said:
             case LicenseRequest():
@@ -571,9 +664,62 @@ class Lending:
         Raises:
             TokenRefused: it can't be read here.
         """
-        own = tokens.sealing_kid(tokens.public_text(self._keys.sealing_key(self._tenant_id, self._now)))
-        is_ours = readable(lambda: tokens.receiver_of(token)) == own
-        return self._opened(token) if is_ours else self._opened_request(token)[1]
+        readable(lambda: tokens.receiver_of(token))
+        return self._opened_request(token)[1] if tokens.is_request(token) else self._opened(token)
+
+    # --- over a line -----------------------------------------------------------------------------------------------
+
+    def exchange(self, token: str) -> Exchanged:
+        """Apply a document that a server has sent, and give it what it needs and has not confirmed.
+
+        A document that was applied before changes nothing: its answer was lost. What a server needs is said when it reports,
+        since then it says what it has. A server that seems to be two is given nothing before somebody has looked
+        (`renew_license`); one whose data were set back is told where it stands, and believed again.
+
+        Raises:
+            TokenRefused: it can't be applied here.
+            CannotDo: what it asks for can't be done, or its license has ended.
+        """
+        said = self.read(token)
+        try:
+            applied = self.apply(token)
+        except TokenRefused as refused:
+            if refused.problem != TokenRefused.REPLAYED or isinstance(said, LicenseRequest):
+                raise
+            return Exchanged(str(refused), self.site(said.site).state, ())
+        match said:
+            case LicenseRequest():
+                return Exchanged(applied.text, SiteState.OK, [applied.reply] if applied.reply else ())
+            case Reported():
+                site = self._licensed_site(said.site)
+                return Exchanged(applied.text, site.state, self._needed(site, said))
+            case _:
+                return Exchanged(applied.text, self.site(said.site).state, ())
+
+    def _needed(self, site: Site, said: Reported) -> list[str]:
+        """Give the documents that a server has to have, as far as it has not just said that it has them."""
+        if site.state is SiteState.CLONED:
+            return []
+        needed = [self.renew_license(site.site_id)] if self._wants_license(site, said) else []
+        confirmed = {use.sid: use.number for use in said.uses}
+        for share in self._running():
+            newest = self._books.sites.grants(self._tenant_id, share.share_id)[-1]
+            if share.site_id != site.site_id or newest.until <= self._now:
+                continue
+            if self._is_behind(share, newest):
+                with suppress(CannotDo):  # there is no room for it now: it stays out of step, which the vendor is shown
+                    needed.append(self.fresh_token(share.entitlement_id, site.site_id))
+            elif confirmed.get(share.share_id, 0) < newest.number:
+                needed.append(self._document(share, self.site(site.site_id), newest))
+        return needed
+
+    def _wants_license(self, site: Site, said: Reported) -> bool:
+        """Tell whether a server needs a document of its license: it is suspect, has missed the last one, or that wears out."""
+        ends_at = site.lease_ends_at
+        is_worn = ends_at is not None and ends_at - self._now < LICENSE_LEASE / 3
+        is_behind = ends_at is not None and said.license_ends_at is not None and said.license_ends_at < ends_at.timestamp() - 1
+        is_suspect = site.state is not SiteState.OK or said.state != SiteState.OK.value
+        return is_worn or is_behind or is_suspect
 
     def report(self, token: str) -> Applied:
         """Take in a server's report: its use by the hour, and which documents it has applied.
@@ -581,18 +727,27 @@ class Lending:
         Raises:
             TokenRefused: it is no report of a server of this vendor's, or was applied before.
         """
+        self._take_turn()
         said = self._opened(token)
         if not isinstance(said, Reported):
             raise TokenRefused("offline.wrongKind", f"this token is a {_kind(said)}, not a report")
         site = replace(self._heard(said), last_report_at=self._now)
-        wrong: list[str] = []
+        is_late = site.heard_id != said.jti
+        wrong = self._forgotten(site, said)
+        site = replace(site, sent=max(site.sent, said.epoch))
         for use in said.uses:
-            share = next((one for one in self._running() if one.share_id == use.sid and one.site_id == site.site_id), None)
+            known = self._books.sites.shares(self._tenant_id)
+            share = next((one for one in known if one.share_id == use.sid and one.site_id == site.site_id), None)
             if share is None:
                 continue
-            if fault := self._take_use(share, use):
+            if is_late:
+                self._books.sites.save_use(self._tenant_id, share.share_id, use.hours)
+            elif share.ended_at is not None:
+                continue
+            elif fault := self._take_use(share, use):
                 wrong.append(fault)
-        if said.state != SiteState.OK.value and site.state is SiteState.OK:
+        knows_all = said.epoch >= site.sent  # else a document is on its way to it that clears it
+        if said.state != SiteState.OK.value and site.state is SiteState.OK and knows_all:
             site = replace(site, state=SiteState(said.state), state_since=self._now)
         if wrong and site.state is SiteState.OK:
             site = replace(site, state=SiteState.CLONED if "twice" in wrong[0] else SiteState.RESTORED, state_since=self._now)
@@ -606,22 +761,40 @@ class Lending:
         )
         return Applied("usage-report", f"{site.name} reports the use of {_count(len(said.uses), 'entitlement')}{trouble}")
 
+    def _forgotten(self, site: Site, said: Reported) -> list[str]:
+        """Tell what a server has from this vendor that he doesn't know of: then it is his own data that were set back."""
+        found = []
+        known = {share.share_id: share for share in self._books.sites.shares(self._tenant_id)}
+        for use in said.uses:
+            share = known.get(use.sid)
+            newest = self._books.sites.grants(self._tenant_id, use.sid)[-1:] if share else []
+            if share is None or (newest and newest[0].number < use.number):
+                found.append(f"it has document {use.number} of {use.sid}, which is not known here: were your data set back?")
+            if share is not None and newest and newest[0].number < use.number:  # the next one has to come after it
+                grants = self._books.sites.grants(self._tenant_id, use.sid)
+                known_as = Grant(use.number, newest[0].rights, newest[0].until)
+                self._books.sites.save_grants(self._tenant_id, use.sid, [*grants, known_as], self._now)
+        if said.epoch > site.sent or found:
+            what = f"{site.name} has heard more from you than you remember"
+            self._note(self._tenant_id, "reportGap", {"site": site.site_id, "what": what})
+        return found
+
     def _take_use(self, share: Share, use: UseReported) -> str | None:
         """Take in what became of a share; what doesn't fit to what was reported before, if anything."""
         share = next(one for one in self._running() if one.share_id == share.share_id)
         if use.settled:
             self._confirm(share, use.number)
-        if use.upto == share.facts and use.head == share.head:
-            return None
         if use.after == share.facts and (not share.head or use.after_head == share.head):
             self._books.sites.save_use(self._tenant_id, share.share_id, use.hours)
             self._books.sites.save_share(replace(share, facts=use.upto, head=use.head))
             return None
+        if use.upto == share.facts and use.head == share.head:
+            return None
         what = self._named(share)
+        self._books.sites.save_share(replace(share, facts=use.upto, head=use.head))  # told once, then it goes on from there
         if use.after > share.facts:
             fault = f"{what}: facts {share.facts + 1} to {use.after} were never reported"
             self._books.sites.save_use(self._tenant_id, share.share_id, use.hours)
-            self._books.sites.save_share(replace(share, facts=use.upto, head=use.head))
         elif use.upto < share.facts or use.after_head != share.head:
             fault = f"{what}: facts up to {share.facts} were reported before, and these end at {use.upto}"
             if use.upto >= share.facts:
@@ -640,6 +813,8 @@ class Lending:
             self._books.sites.save_grants(self._tenant_id, share.share_id, kept, self._now)
 
     def _opened(self, token: str) -> tokens.FromSite:
+        if not self.sites():  # nobody was ever given a key to seal anything to
+            raise TokenRefused("offline.wrongServer", "this token is from a license server that is not known here")
         own = self._keys.sealing_key(self._tenant_id, self._now)
         if readable(lambda: tokens.receiver_of(token)) != tokens.sealing_kid(tokens.public_text(own)):
             raise TokenRefused("offline.wrongServer", "this token was made for another server: carry it to the one it is for")
@@ -650,23 +825,26 @@ class Lending:
         return said
 
     def _heard(self, said: tokens.Said) -> Site:
-        """Remember that a server has said something: once, and after all that it said before."""
+        """Remember that a server has said something: once, and after all that it said before.
+
+        What was made before the last thing that was heard, and comes only now, was held up on its way: it is applied, and
+        changes nothing about the order. What was made after it under an older number is from a server that has forgotten.
+        """
         site = next(site for site in self.sites() if site.site_id == said.site)
-        if self._books.sites.has_applied(self._tenant_id, said.jti):
-            raise TokenRefused("offline.replayed", "this token was applied before; nothing was changed")
+        self._apply_once(said.jti)
+        made_at = datetime.fromtimestamp(said.iat, tz=UTC)
+        if said.seq < site.heard and site.heard_made_at is not None and made_at <= site.heard_made_at:
+            return site
         if said.seq <= site.heard:
             state = SiteState.CLONED if said.seq == site.heard else SiteState.RESTORED
-            if said.seq < site.heard and not isinstance(said, Reported):
-                raise TokenRefused("offline.tooOld", f"{site.name} has said later things since: make a new token there")
             site = replace(site, state=state, state_since=self._now)
-        self._apply_once(said.jti)
-        site = replace(site, heard=max(site.heard, said.seq), heard_id=said.jti)
+        site = replace(site, heard=max(site.heard, said.seq), heard_id=said.jti, heard_made_at=made_at)
         self._books.sites.save_site(site)
         return site
 
     def _apply_once(self, token_id: str) -> None:
         if self._books.sites.has_applied(self._tenant_id, token_id):
-            raise TokenRefused("offline.replayed", "this token was applied before; nothing was changed")
+            raise TokenRefused(TokenRefused.REPLAYED, "this token was applied before; nothing was changed")
         self._books.sites.note_applied(self._tenant_id, token_id, self._now)
 
     # --- finding ---------------------------------------------------------------------------------------------------
@@ -699,6 +877,19 @@ class Lending:
         if found[0].ended_at is not None:
             raise TokenRefused("offline.tooOld", "this share was taken back before; nothing was changed")
         return found[0]
+
+    def _take_turn(self) -> None:
+        """Have everything that is lent to oneself: what was read before could be changed by another server meanwhile.
+
+        The pool of the licenses stands for all of it. No program takes a seat of it, so nobody waits for it who serves seats.
+        """
+        if found := _licenses(self._books, self._tenant_id):
+            self._books.tx.lock([found[0].key], ())
+
+    def _refuse_closed(self, bought: Bought) -> None:
+        standing = bought.pool.terms.standing(self._now)
+        if standing not in (Standing.ACTIVE, Standing.GRACE_PERIOD, Standing.EXPORTED):
+            raise CannotDo(f"{bought.customer}'s {bought.product} is {standing.value}: nothing is lent of it")
 
     def _named(self, share: Share) -> str:
         bought = self._bought(share.entitlement_id)
@@ -763,7 +954,3 @@ def _count(number: int, what: str) -> str:
 
 def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _hash(snapshot: Snapshot) -> str:
-    return sha256(json.encode(snapshot)).hexdigest()

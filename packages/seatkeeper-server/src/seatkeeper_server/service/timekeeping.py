@@ -57,6 +57,7 @@ class Timekeeper:
     _drift: timedelta = NOTHING
     _carried: timedelta = NOTHING  # of the drift, what was there before this process started
     _given: int = 0
+    _noted: bool = False  # whether our offset stands in the database
 
     def start(self, tx: Transaction) -> ClockState:
         """Compare the wall clock with what was recorded, once, when a server starts.
@@ -97,11 +98,15 @@ class Timekeeper:
             if alive is not None and time.gap:
                 time = self._give_back(tx, alive, time)
         tx.mark_alive(Alive(time.now, *self.clock.boot(), time.drift, time.offset, time.given), batch_id)
+        self._noted = True
         return time.now
 
     def _look(self, tx: Transaction, alive: Alive | None) -> "_Time":
         """Tell what time it is, and how much of it nobody could refresh in."""
         told = tx.clock()
+        if told is None and alive is not None and self._noted and self._offset and not alive.offset:
+            self.clock.shift(-self._offset)  # the recorded moment was lowered: a document of the vendor's said so
+            self._offset = NOTHING
         now = self.clock.now() if told is None else self._shared(told, alive)
         if alive is None:
             return _Time(now, NOTHING, self._drift, self._offset, 0)

@@ -29,6 +29,7 @@ from seatkeeper_server.service.catalogue import (
     Tenant,
 )
 from seatkeeper_server.service.ports import FactRecord, HolderRecord, PoolKey, PoolRecord
+from seatkeeper_server.store.connections import Connections
 from seatkeeper_server.store.rows import (
     Row,
     maybe_micros,
@@ -61,6 +62,11 @@ class Catalogue:
     def sites(self) -> Sites:
         """What is known of local license servers, and on one of itself."""
         return Sites(self._tx)
+
+    @property
+    def connections(self) -> Connections:
+        """On a local server: its connections to vendors."""
+        return Connections(self._tx)
 
     # --- what is sold -----------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ COMMON = (
     "clients.sql",
     "deeds.sql",
     "sites.sql",
+    "connections.sql",
 )  # the same on every database
 
 _PARAMETER = re.compile(r"(?<!:):(?!:)([a-z_]+)")  # but for the casts of PostgreSQL, `::bigint`

@@ -69,6 +69,7 @@ class Sites:
             sent=site.sent,
             heard=site.heard,
             heard_id=site.heard_id,
+            heard_made_at=maybe_micros(site.heard_made_at),
             reported_at=maybe_micros(site.last_report_at),
             created_at=micros(site.activated_at),
             ended_at=maybe_micros(site.deactivated_at),
@@ -223,6 +224,9 @@ class Sites:
             ended_at=maybe_micros(record.ended_at),
             reported=record.reported,
             reported_head=record.reported_head,
+            warned=record.warned,
+            reported_at=maybe_micros(record.reported_at),
+            base=json_text(record.base),
         )
 
     def put_tenant(self, tenant_id: str, name: str, contact: str | None, now: datetime) -> None:
@@ -345,6 +349,7 @@ def _to_site(row: Row) -> Site:
         deactivated_at=maybe_moment(row[15]),
         last_lease=maybe_moment(row[16]),
         lease_ends_at=maybe_moment(row[17]),
+        heard_made_at=maybe_moment(row[18]),
     )
 
 
@@ -397,4 +402,7 @@ def _to_lent(row: Row) -> LentRecord:
         ended_at=maybe_moment(row[7]),
         reported=row[8],
         reported_head=row[9],
+        warned=row[10],
+        reported_at=maybe_moment(row[11]),
+        base=_read_rights(row[12]),
     )

@@ -16,7 +16,8 @@ INSERT INTO applied_token (tenant_id, token_id, applied_at) VALUES (:tenant_id, 
 
 -- sites: A vendor's local license servers, with the lease of their own license.
 SELECT s.tenant_id, s.site_id, s.name, s.entitlement_id, s.activation_id, s.database_id, s.signing_key, s.sealing_key,
-    s.state, s.state_since, s.sent, s.heard, s.heard_id, s.reported_at, s.created_at, s.ended_at, h.refreshed_at, h.expires_at
+    s.state, s.state_since, s.sent, s.heard, s.heard_id, s.reported_at, s.created_at, s.ended_at, h.refreshed_at, h.expires_at,
+    s.heard_made_at
 FROM site s
 LEFT JOIN holding h ON h.tenant_id = s.tenant_id AND h.activation_id = s.activation_id AND h.past = 0
 WHERE s.tenant_id = :tenant_id
@@ -24,13 +25,13 @@ ORDER BY s.created_at, s.site_id;
 
 -- save_site: What is known of a local license server.
 INSERT INTO site (tenant_id, site_id, name, entitlement_id, activation_id, database_id, signing_key, sealing_key, state,
-    state_since, sent, heard, heard_id, reported_at, created_at, ended_at)
+    state_since, sent, heard, heard_id, heard_made_at, reported_at, created_at, ended_at)
 VALUES (:tenant_id, :site_id, :name, :entitlement_id, :activation_id, :database_id, :signing_key, :sealing_key, :state,
-    :state_since, :sent, :heard, :heard_id, :reported_at, :created_at, :ended_at)
+    :state_since, :sent, :heard, :heard_id, :heard_made_at, :reported_at, :created_at, :ended_at)
 ON CONFLICT (tenant_id, site_id) DO UPDATE SET name = excluded.name, entitlement_id = excluded.entitlement_id,
     activation_id = excluded.activation_id, database_id = excluded.database_id, sealing_key = excluded.sealing_key,
     state = excluded.state, state_since = excluded.state_since, sent = excluded.sent, heard = excluded.heard,
-    heard_id = excluded.heard_id, reported_at = excluded.reported_at, ended_at = excluded.ended_at;
+    heard_id = excluded.heard_id, heard_made_at = excluded.heard_made_at, reported_at = excluded.reported_at, ended_at = excluded.ended_at;
 
 -- shares: What a vendor has lent.
 SELECT tenant_id, share_id, entitlement_id, site_id, holder, is_whole, skew, snapshot, lent_at, token_at, ended_at, facts, head
@@ -112,15 +113,19 @@ ON CONFLICT (tenant_id) DO UPDATE SET site_id = excluded.site_id, name = exclude
     patience = excluded.patience, asked_at = excluded.asked_at, ended_at = excluded.ended_at;
 
 -- lent: What a vendor has lent to this server.
-SELECT tenant_id, entitlement_id, share_id, number, began, granted_at, until, ended_at, reported, reported_head
+SELECT tenant_id, entitlement_id, share_id, number, began, granted_at, until, ended_at, reported, reported_head, warned,
+    reported_at, base
 FROM lent WHERE tenant_id = :tenant_id ORDER BY entitlement_id;
 
 -- save_lent: What an entitlement on this server rests on.
-INSERT INTO lent (tenant_id, entitlement_id, share_id, number, began, granted_at, until, ended_at, reported, reported_head)
-VALUES (:tenant_id, :entitlement_id, :share_id, :number, :began, :granted_at, :until, :ended_at, :reported, :reported_head)
+INSERT INTO lent (tenant_id, entitlement_id, share_id, number, began, granted_at, until, ended_at, reported, reported_head,
+    warned, reported_at, base)
+VALUES (:tenant_id, :entitlement_id, :share_id, :number, :began, :granted_at, :until, :ended_at, :reported, :reported_head,
+    :warned, :reported_at, :base)
 ON CONFLICT (tenant_id, entitlement_id) DO UPDATE SET share_id = excluded.share_id, number = excluded.number,
     began = excluded.began, granted_at = excluded.granted_at, until = excluded.until, ended_at = excluded.ended_at,
-    reported = excluded.reported, reported_head = excluded.reported_head;
+    reported = excluded.reported, reported_head = excluded.reported_head, warned = excluded.warned,
+    reported_at = excluded.reported_at, base = excluded.base;
 
 -- put_product: A product, by the name it has now.
 INSERT INTO product (tenant_id, product_id, name, created_at) VALUES (:tenant_id, :product_id, :name, :now)

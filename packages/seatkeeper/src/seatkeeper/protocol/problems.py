@@ -62,6 +62,7 @@ _TABLE: Final = (
     Problem("rate.limited", 429, "Too many requests. Wait as long as Retry-After says."),
     Problem("storage.full", 503, "The server's disk is full. Nothing was changed; tell its administrator."),
     Problem("storage.unavailable", 503, "The server can't reach its database just now. Nothing was acknowledged; try again."),
+    Problem("vendor.unreachable", 502, "The vendor's server can't be reached, or gives no answer that can be used."),
     Problem("offline.replayed", 402, "This token has been applied before."),
     Problem("offline.wrongServer", 402, "This token was made for another license server."),
     Problem("offline.tooOld", 402, "This token is older than one that was applied already."),

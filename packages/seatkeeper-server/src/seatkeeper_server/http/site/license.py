@@ -8,6 +8,7 @@ from pydantic import Field
 from seatkeeper_server.http.further import Asked, Document
 from seatkeeper_server.http.further import router as new_router
 from seatkeeper_server.http.problems import ProblemError
+from seatkeeper_server.http.site.connection import Connection
 from seatkeeper_server.http.site.console import OfficeHere, TenantHere
 from seatkeeper_server.http.site.ports import License, Visit
 from seatkeeper_server.http.vendor.documents import Token, TokenAsked
@@ -26,12 +27,13 @@ class LicenseAsked(Asked):
 
 
 class Server(Document):
-    """This server; without an id, it was not licensed yet."""
+    """This server, and how its connection to the vendor stands; without an id, it was not licensed yet."""
 
     id: str | None
     name: str | None
     tenant_id: str
     state: str
+    connection: Connection | None = None
 
 
 class LicenseStatus(Document):
@@ -47,10 +49,11 @@ class LicenseStatus(Document):
 @router.get(f"{PATH}/server")
 def server(tenant_id: TenantHere, office: OfficeHere) -> Server:
     """Show what this server is called."""
-    found = office.read(lambda visit: visit.grants.license(tenant_id))
+    found, made = office.read(lambda visit: (visit.grants.license(tenant_id), visit.connections.of(tenant_id)))
     if found is None:
         return Server(id=None, name=None, tenant_id=tenant_id, state="ok")
-    return Server(id=found.site_id, name=found.name, tenant_id=found.tenant_id, state=str(found.state))
+    connection = None if made is None else Connection.of(made)
+    return Server(id=found.site_id, name=found.name, tenant_id=found.tenant_id, state=str(found.state), connection=connection)
 
 
 @router.get(f"{PATH}/license/status")

@@ -115,8 +115,69 @@ class Borrows(Protocol):
         ...
 
 
+class Connected(Protocol):
+    """A connection to a vendor, and how it stands."""
+
+    @property
+    def url(self) -> str:
+        """Where he is found."""
+        ...
+
+    @property
+    def connected_at(self) -> datetime:
+        """Since when."""
+        ...
+
+    @property
+    def succeeded_at(self) -> datetime | None:
+        """When an exchange with him went well."""
+        ...
+
+    @property
+    def next_at(self) -> datetime:
+        """When the next one is due."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """How many have failed since."""
+        ...
+
+    @property
+    def error(self) -> str | None:
+        """Why the last one failed."""
+        ...
+
+
+class Connects(Protocol):
+    """Connects this server with vendors; raises CannotDo or one of its kinds."""
+
+    def connect(
+        self, tenant_id: str, url: str, /, *, code: str | None = None, name: str | None = None, ca_file: str | None = None
+    ) -> Connected:
+        """Be licensed by a vendor, and stay in step with him."""
+        ...
+
+    def disconnect(self, tenant_id: str, /) -> list[str]:
+        """Go back to carried tokens; those that are to be carried."""
+        ...
+
+
+class ConnectionShelf(Protocol):
+    """Knows connections."""
+
+    def of(self, tenant_id: str, /) -> Connected | None:
+        """Give the connection to a vendor."""
+        ...
+
+
 class Visit(AnyVisit, Protocol):
     """One transaction or snapshot of a site's data, with the use cases that work in it."""
+
+    @property
+    def connections(self) -> ConnectionShelf:
+        """Connections to vendors."""
+        ...
 
     @property
     def grants(self) -> Borrows:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from seatkeeper_server.http.further import Office, further_application
 from seatkeeper_server.http.identity import Failures
 from seatkeeper_server.http.tenants import Tenants
-from seatkeeper_server.http.vendor import clients, entitlements, groups, realms, sites
+from seatkeeper_server.http.vendor import clients, entitlements, exchange, groups, realms, sites
 from seatkeeper_server.http.vendor.guard import Guard
 from seatkeeper_server.http.vendor.ports import Lends, Visit
 
@@ -24,6 +24,7 @@ def management(office: Office[Visit], tenants: Tenants, failures: Failures, *, r
         "Seatkeeper Management API",
         realms.router,
         clients.router,
+        exchange.router,
         sites.router,
         groups.router,  # before entitlements, among whose ids `groups` would be one
         entitlements.router,

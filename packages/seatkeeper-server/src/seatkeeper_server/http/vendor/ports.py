@@ -132,6 +132,25 @@ class Applied(Protocol):
         ...
 
 
+class Exchanged(Protocol):
+    """What a vendor answers to a document that was sent."""
+
+    @property
+    def text(self) -> str:
+        """What became of it, in a sentence."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """Whether its server is believed: ok, clock-suspect, restore-suspect, clone-suspect."""
+        ...
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        """What it has to apply."""
+        ...
+
+
 class Lends(Protocol):
     """What a vendor does with local license servers, within one transaction.
 
@@ -193,6 +212,14 @@ class Lends(Protocol):
 
     def report(self, token: str, /) -> Applied:
         """Take in what a local server reports of its use."""
+        ...
+
+    def read(self, token: str, /) -> object:
+        """See that a document is a server's of this vendor's, without applying it."""
+        ...
+
+    def exchange(self, token: str, /) -> Exchanged:
+        """Apply what a local server has sent, and give what it needs."""
         ...
 
     def exports(self, entitlement_id: str, /) -> Sequence[Export]:

@@ -122,7 +122,10 @@ CREATE TABLE lent (
     until          BIGINT           NOT NULL,
     ended_at       BIGINT,
     reported       BIGINT           NOT NULL DEFAULT 0,   -- facts up to this number were reported
+    reported_at    BIGINT,
+    base           TEXT COLLATE "C" NOT NULL DEFAULT '{}',  -- what an earlier share had used up
     reported_head  TEXT COLLATE "C" NOT NULL DEFAULT '',
+    warned         BIGINT           NOT NULL DEFAULT 0,   -- of its end: after so many percent of its time
     PRIMARY KEY (tenant_id, entitlement_id),
     FOREIGN KEY (tenant_id, entitlement_id) REFERENCES pool
 );

@@ -122,7 +122,10 @@ CREATE TABLE lent (
     until          INTEGER NOT NULL,
     ended_at       INTEGER,
     reported       INTEGER NOT NULL DEFAULT 0,   -- facts up to this number were reported
+    reported_at    INTEGER,
+    base           TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(base)),  -- what an earlier share had used up
     reported_head  TEXT    NOT NULL DEFAULT '',
+    warned         INTEGER NOT NULL DEFAULT 0,   -- of its end: after so many percent of its time
     PRIMARY KEY (tenant_id, entitlement_id),
     FOREIGN KEY (tenant_id, entitlement_id) REFERENCES pool
 ) STRICT, WITHOUT ROWID;
