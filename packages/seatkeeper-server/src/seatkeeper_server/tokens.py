@@ -15,14 +15,14 @@ JOSE is joserfc's work here. What ships inside applications has its own few line
 import hmac
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Annotated, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from joserfc import jwe
-from joserfc.errors import JoseError
+from joserfc.jwe import JWERegistry
 from joserfc.jwk import OctKey, OKPKey
-from msgspec import Struct, field, json
+from msgspec import Meta, Struct, field, json
 
 from seatkeeper.protocol import codes, envelopes
 from seatkeeper.protocol.documents import UNREADABLE
@@ -37,6 +37,22 @@ MAX_TOKEN: Final = 600 * 1024  # characters; the largest is a report of many hou
 
 _ALGORITHMS: Final = ["ECDH-ES", "dir", "A256GCM"]
 _PARTS: Final = 5
+_LATEST: Final = 253_370_764_800  # 9999-01-01: a year is left for what is added to a moment
+
+Number = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Moment = Annotated[float, Meta(ge=0, le=_LATEST)]  # seconds since 1970
+Hour = Annotated[int, Meta(ge=0, le=_LATEST, multiple_of=3600)]
+
+
+class _Registry(JWERegistry):
+    max_ciphertext_length = MAX_TOKEN  # theirs is 64 KiB
+
+
+_REGISTRY: Final = _Registry(algorithms=_ALGORITHMS)
+
+
+class TooLong(Exception):
+    """This document is longer than one may be. Report more often, or lend less to one server."""
 
 
 class Unreadable(Exception):
@@ -57,8 +73,8 @@ class Said(Struct, frozen=True, kw_only=True):
     tid: str
     site: str = ""
     jti: str
-    iat: float
-    seq: int = 0
+    iat: Moment
+    seq: Number = 0
 
 
 class LicenseRequest(Said, frozen=True, kw_only=True, tag_field="kind", tag="license-request"):
@@ -81,10 +97,10 @@ class LicenseGiven(Said, frozen=True, kw_only=True, tag_field="kind", tag="licen
     contact: str | None
     sealing_key: str
     issuer: str
-    lease_ends_at: float
+    lease_ends_at: Moment
     patience: float  # seconds for which it serves while it is suspect
     certificate: str
-    heard: int = 0  # the number of the last document from this server: one whose data were set back goes on above it
+    heard: Number = 0  # the number of the last document from this server: one whose data were set back goes on above it
 
 
 class SnapshotRight(Struct, frozen=True, kw_only=True):
@@ -140,21 +156,21 @@ class GrantGiven(Said, frozen=True, kw_only=True, tag_field="kind", tag="grant")
     """The vendor lends a share: document `number` of the session `sid`, which began with document `began`."""
 
     sid: str
-    number: int
-    began: int
-    until: float
+    number: Number
+    began: Number
+    until: Moment
     snapshot: Snapshot
     issuer: str
     certificate: str
     patience: float
-    heard: int = 0  # see `LicenseGiven`
+    heard: Number = 0  # see `LicenseGiven`
 
 
 class OutStill(Struct, frozen=True, kw_only=True):
     """What of a share that was given up is still believed in by programs, and until when."""
 
-    rights: Mapping[str, int]
-    until: float
+    rights: Mapping[str, Number]
+    until: Moment
 
 
 class HourOfUse(Struct, frozen=True, kw_only=True, array_like=True):
@@ -163,11 +179,11 @@ class HourOfUse(Struct, frozen=True, kw_only=True, array_like=True):
     A list on the wire, since there are many.
     """
 
-    hour: int  # seconds since 1970, of its beginning
-    high: int
-    low: int
-    denials: int
-    seat_seconds: int
+    hour: Hour  # seconds since 1970, of its beginning
+    high: Number
+    low: Number
+    denials: Number
+    seat_seconds: Number
 
 
 class UseReported(Struct, frozen=True, kw_only=True):
@@ -177,15 +193,15 @@ class UseReported(Struct, frozen=True, kw_only=True):
     """
 
     sid: str
-    number: int
+    number: Number
     settled: bool
-    after: int
+    after: Number
     after_head: str
-    upto: int
+    upto: Number
     head: str
-    used: int
+    used: Number
     hours: list[HourOfUse] = field(default_factory=list)
-    used_up: Mapping[str, int] = field(default_factory=dict)
+    used_up: Mapping[str, Number] = field(default_factory=dict)
 
 
 class Reported(Said, frozen=True, kw_only=True, tag_field="kind", tag="usage-report"):
@@ -195,9 +211,9 @@ class Reported(Said, frozen=True, kw_only=True, tag_field="kind", tag="usage-rep
     """
 
     state: str
-    epoch: int
+    epoch: Number
     uses: list[UseReported]
-    license_ends_at: float | None = None
+    license_ends_at: Moment | None = None
     more: bool = False
 
 
@@ -227,10 +243,17 @@ _encode = json.Encoder().encode
 
 
 def sealed(claims: Said, *, signer: Ed25519PrivateKey, receiver: str) -> str:
-    """Give the document: signed, then sealed to the receiver's public key (32 bytes, base64url)."""
+    """Give the document: signed, then sealed to the receiver's public key (32 bytes, base64url).
+
+    Raises:
+        TooLong: no receiver would read it.
+    """
     header = {"alg": "ECDH-ES", "enc": "A256GCM", "typ": SEALED, "kid": sealing_kid(receiver)}
     key = OKPKey.import_key({"kty": "OKP", "crv": "X25519", "x": receiver})
-    return jwe.encrypt_compact(header, _signed(claims, signer), key, algorithms=_ALGORITHMS)
+    token = jwe.encrypt_compact(header, _signed(claims, signer), key, registry=_REGISTRY)
+    if len(token) > MAX_TOKEN:
+        raise TooLong(f"this document has {len(token)} characters, and may have {MAX_TOKEN}")
+    return token
 
 
 def sealed_by_code(claims: LicenseRequest, *, signer: Ed25519PrivateKey, code: str) -> str:
@@ -300,7 +323,7 @@ def open_by_code(token: str, code: str) -> LicenseRequest:
     claims = _from_site(_payload(signed))
     if not isinstance(claims, LicenseRequest):
         raise Unreadable("malformed", f"this token is a {_kind(claims)}, not a request for a license")
-    _verify(signed, envelopes.read_public_key(claims.signing_key))
+    _verify(signed, _public_key(claims.signing_key))
     return claims
 
 
@@ -315,7 +338,7 @@ def open_from_site(token: str, *, own: X25519PrivateKey, key_of: Callable[[str],
     key = key_of(claims.site)
     if key is None:
         raise Unreadable("signer", "this token is from a license server that is not known here")
-    _verify(signed, envelopes.read_public_key(key))
+    _verify(signed, _public_key(key))
     return claims
 
 
@@ -341,7 +364,7 @@ def open_from_vendor(token: str, *, own: X25519PrivateKey, root_of: Callable[[Fr
         raise Unreadable("signer", "this token was not signed by the vendor that it names") from None
     if certificate.covers is not None or certificate.tid != claims.tid or not certificate.nbf <= claims.iat <= certificate.exp:
         raise Unreadable("signer", "this token was signed by a key that may not sign it")
-    _verify(signed, envelopes.read_public_key(certificate.key))
+    _verify(signed, _public_key(certificate.key))
     return claims
 
 
@@ -352,8 +375,8 @@ def _own(key: X25519PrivateKey) -> OKPKey:
 
 def _unsealed(token: str, key: OctKey | OKPKey) -> str:
     try:
-        return (jwe.decrypt_compact(token.strip(), key, algorithms=_ALGORITHMS).plaintext or b"").decode("ascii")
-    except (JoseError, ValueError, TypeError):
+        return (jwe.decrypt_compact(token.strip(), key, registry=_REGISTRY).plaintext or b"").decode("ascii")
+    except Exception:  # an unknown curve is a KeyError in joserfc 1.8: what a stranger wrote decides which one is raised
         raise Unreadable("seal", "this token was changed on its way, or is not whole: carry it again") from None
 
 
@@ -376,6 +399,13 @@ def _verify(signed: str, key: Ed25519PublicKey) -> None:
         envelopes.open_envelope(signed, typ=TYPE, keys={envelopes.key_id(key): key}, most=MAX_TOKEN)
     except EnvelopeError:
         raise Unreadable("signature", "this token was not signed by whom it says") from None
+
+
+def _public_key(text: str) -> Ed25519PublicKey:
+    try:
+        return envelopes.read_public_key(text)
+    except EnvelopeError:
+        raise Unreadable("malformed", "the signing key that this token names is none") from None
 
 
 def _kind(claims: Said) -> str:

@@ -19,6 +19,7 @@ from seatkeeper_server.apps.storage import AnyStore, OlderServer, Reads, Storage
 from seatkeeper_server.apps.unsealing import key_at, unopened
 from seatkeeper_server.cli._failures import Unusable, wrong_values_told
 from seatkeeper_server.sealing import SealKey, SealKeyError
+from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.timekeeping import clerk_now
 from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.catalogue import Catalogue
@@ -76,6 +77,16 @@ class Place:
             SealKeyError: it is missing, or isn't a key.
         """
         return key_at(self.settings.seal_key_path, self.storage.name, is_new=not desk.catalogue.tenants())
+
+
+def refuse_local(desk: Desk) -> None:
+    """Leave what was lent to a local server as it is.
+
+    Raises:
+        CannotDo: this is a local server's data.
+    """
+    if desk.catalogue.sites.own_licenses():
+        raise CannotDo("this is a local license server: only the vendor changes what was lent to it (`seatkeeper site lend`)")
 
 
 def _desk(catalogue: Catalogue) -> Desk:

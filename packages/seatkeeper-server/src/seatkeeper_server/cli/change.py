@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from seatkeeper_server.cli._failures import wrong_values_told
 from seatkeeper_server.cli._options import Data, Database, Json, Sold, typed
 from seatkeeper_server.cli._output import counted, day, json_moment, number, print_json, say
-from seatkeeper_server.cli._place import opened
+from seatkeeper_server.cli._place import opened, refuse_local
 from seatkeeper_server.domain.catalogue import read_borrowing, read_end, written_borrowing
 from seatkeeper_server.service import selling
 from seatkeeper_server.service.selling import Change, Changed
@@ -44,6 +44,7 @@ def change(
             force=force,
         )
     with opened(data, database) as place, place.transaction() as desk:
+        refuse_local(desk)
         changed = selling.change(desk.catalogue, entitlement, wanted, desk.now)
     if json:
         print_json(_as_data(changed))

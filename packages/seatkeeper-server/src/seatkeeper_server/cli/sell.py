@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from seatkeeper_server.cli._failures import Mistyped, wrong_values_told
 from seatkeeper_server.cli._options import Data, Database, Json, typed
 from seatkeeper_server.cli._output import day, in_overdraft, print_json, say
-from seatkeeper_server.cli._place import opened
+from seatkeeper_server.cli._place import opened, refuse_local
 from seatkeeper_server.domain.catalogue import (
     DEFAULT_VENDOR,
     NEVER,
@@ -86,6 +86,7 @@ def sell(
         )
         sale = Sale(customer=customer, product=product, terms=terms, tenant=tenant, contact=contact, another=another)
     with opened(data, database, create=True) as place, place.transaction() as desk:
+        refuse_local(desk)
         vault = place.vault(desk)
         sold = selling.sell(desk.catalogue, vault, sale, now=desk.now, starts_at=max(desk.now, desk.today), random=os.urandom)
     if json:

@@ -367,6 +367,8 @@ class Lending:
             NotFound: there is no such entitlement or server.
             CannotDo: there is not so much left of it, or the end can't be.
         """
+        if seats is not None and seats < 1:
+            raise CannotDo(f"seats: lend at least one, not {seats}")
         self._take_turn()
         site = self._licensed_site(site_id)
         bought = self._bought(entitlement_id)
@@ -498,6 +500,8 @@ class Lending:
     def _end(self, bought: Bought, until: datetime | None) -> datetime:
         last = bought.pool.terms.last_moment
         ends_at = until or last or self._now + WITHOUT_END
+        if ends_at.year >= 9999:
+            raise CannotDo("until: say an end before the year 9999")
         if ends_at <= self._now:
             raise CannotDo(f"until: {_moment(ends_at)} is over; say a later end")
         if last is not None and ends_at > last:

@@ -232,7 +232,9 @@ class Sites:
     def put_tenant(self, tenant_id: str, name: str, contact: str | None, now: datetime) -> None:
         """Have a vendor whose seats are lent to this server."""
         head = CHAIN_START.hex()
-        self._tx.execute("put_tenant", tenant_id=tenant_id, name=name, contact=contact, now=micros(now), head=head)
+        named_by_id = f"{name} ({tenant_id})"  # two vendors may have one name
+        said = {"tenant_id": tenant_id, "name": name, "named_by_id": named_by_id, "contact": contact}
+        self._tx.execute("put_tenant", **said, now=micros(now), head=head)
 
     def put_entitlement(self, tenant_id: str, snapshot: Snapshot, ends_at: datetime, now: datetime) -> None:
         """Have an entitlement as a document says it is, all but its rights and codes."""

@@ -189,7 +189,9 @@ SELECT rights, expires_at, coalesce(free_at, expires_at) FROM holding
 WHERE tenant_id = :tenant_id AND entitlement_id = :entitlement_id AND occupies = 1;
 
 -- put_tenant: A vendor whose seats are lent to this server.
-INSERT INTO tenant (tenant_id, name, contact, created_at, head) VALUES (:tenant_id, :name, :contact, :now, :head)
+INSERT INTO tenant (tenant_id, name, contact, created_at, head) VALUES (:tenant_id,
+    CASE WHEN EXISTS (SELECT 1 FROM tenant WHERE name = :name AND tenant_id <> :tenant_id) THEN :named_by_id ELSE :name END,
+    :contact, :now, :head)
 ON CONFLICT (tenant_id) DO UPDATE SET contact = excluded.contact;
 
 -- set_certificate: The certificate under which a key signs from now on.

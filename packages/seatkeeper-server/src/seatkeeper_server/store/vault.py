@@ -18,7 +18,7 @@ from seatkeeper.protocol.documents import CertificateClaims, Covers
 from seatkeeper_server.certifying import EARLIER_BY, certified, guest_keys, opened_signing_key
 from seatkeeper_server.keys import Random, TenantKeys, new_tenant_keys
 from seatkeeper_server.sealing import SECRET_BYTES, SealKey
-from seatkeeper_server.service.catalogue import SealedCode
+from seatkeeper_server.service.catalogue import CannotDo, SealedCode
 from seatkeeper_server.service.delegation import Site
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.rows import micros
@@ -112,7 +112,10 @@ class KeyVault:
             covers=covers,
             epo=epoch,
         )
-        return certified(self._catalogue.keys(tenant_id), claims, self._seal)
+        certificate = certified(self._catalogue.keys(tenant_id), claims, self._seal)
+        if len(certificate) > envelopes.MAX_TOKEN:
+            raise CannotDo(f"{site.name} has too many shares: no program could read its certificate; lend to another server")
+        return certificate
 
     def welcome(self, tenant_id: str, root_key: str, certificate: str, now: datetime) -> None:
         """Serve a vendor's programs under this certificate of his root's from now on; with secrets of this server's own."""
