@@ -7,8 +7,7 @@ needs to know nothing else. Secrets for access tokens and codes are the server's
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import json
@@ -28,8 +27,6 @@ from seatkeeper_server.keys import (
     secret_row,
 )
 from seatkeeper_server.sealing import SealKey
-
-EARLIER_BY: Final = timedelta(days=1)  # a closed network's clock may be behind
 
 _encode = json.Encoder().encode
 

@@ -52,7 +52,7 @@ _REGISTRY: Final = _Registry(algorithms=_ALGORITHMS)
 
 
 class TooLong(Exception):
-    """This document is longer than one may be. Report more often, or lend less to one server."""
+    """This document would be longer than one may be; the message says what to do."""
 
 
 class Unreadable(Exception):
@@ -252,7 +252,9 @@ def sealed(claims: Said, *, signer: Ed25519PrivateKey, receiver: str) -> str:
     key = OKPKey.import_key({"kty": "OKP", "crv": "X25519", "x": receiver})
     token = jwe.encrypt_compact(header, _signed(claims, signer), key, registry=_REGISTRY)
     if len(token) > MAX_TOKEN:
-        raise TooLong(f"this document has {len(token)} characters, and may have {MAX_TOKEN}")
+        raise TooLong(
+            f"this document would have {len(token):,} characters, and may have {MAX_TOKEN:,}: lend less to one server"
+        )
     return token
 
 
@@ -323,6 +325,7 @@ def open_by_code(token: str, code: str) -> LicenseRequest:
     claims = _from_site(_payload(signed))
     if not isinstance(claims, LicenseRequest):
         raise Unreadable("malformed", f"this token is a {_kind(claims)}, not a request for a license")
+    _sealing_key(claims.sealing_key)
     _verify(signed, _public_key(claims.signing_key))
     return claims
 
@@ -406,6 +409,13 @@ def _public_key(text: str) -> Ed25519PublicKey:
         return envelopes.read_public_key(text)
     except EnvelopeError:
         raise Unreadable("malformed", "the signing key that this token names is none") from None
+
+
+def _sealing_key(text: str) -> None:
+    try:
+        X25519PublicKey.from_public_bytes(envelopes.unb64url(text))
+    except (EnvelopeError, ValueError):
+        raise Unreadable("malformed", "the sealing key that this token names is none") from None
 
 
 def _kind(claims: Said) -> str:

@@ -138,6 +138,7 @@ def lend(
 
     More seats count at once. Fewer count when what was lent before has ended, or when the server reports that it keeps to them.
     """
+    claim(out)
     with wrong_values_told():
         features = dict(map(_read_amount, feature))
         ends_at = read_end(until) if until else None
@@ -170,6 +171,7 @@ def fresh(
     json: Json = False,
 ) -> None:
     """Print a fresh token of what was lent: with the entitlement as it is now, and to clear a server that is suspect."""
+    claim(out)
 
     def work(vendor: Lending, desk: Desk) -> str:
         return vendor.fresh_token(find(desk.catalogue, entitlement).entitlement_id, to)
@@ -216,6 +218,7 @@ def renew(
     json: Json = False,
 ) -> None:
     """Renew a local server's own license, and print the token to carry there."""
+    claim(out)
     if server is None:
         token = _as_vendor(tenant, data, database, lambda vendor, desk: vendor.renew_license(vendor.site(name).site_id))
     else:
@@ -234,6 +237,23 @@ def forget(
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------
+
+
+def claim(out: Path | None) -> None:
+    """See that a token can be written before it is made: nothing is lent, or given back, that gets lost then.
+
+    Raises:
+        Unusable: the file can't be written.
+    """
+    if out is None:
+        return
+    is_new = not out.exists()
+    try:
+        os.close(os.open(out, os.O_WRONLY | os.O_CREAT, 0o600))
+        if is_new:
+            out.unlink()
+    except OSError as error:
+        raise Unusable(f"{out} can't be written: {error.strerror or error}; nothing was changed") from error
 
 
 def hand_out(token: str, out: Path | None, what_next: str, *, json: bool) -> None:

@@ -17,7 +17,7 @@ from seatkeeper_server.cli._failures import Unusable
 from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import json_moment, print_json, say
 from seatkeeper_server.cli._place import Desk, Place, opened
-from seatkeeper_server.cli.site import Out, hand_out
+from seatkeeper_server.cli.site import Out, claim, hand_out
 from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.delegation import Applied, TokenRefused, readable
 from seatkeeper_server.service.grants import Grants
@@ -43,6 +43,7 @@ def request(
     json: Json = False,
 ) -> None:
     """On a local server: ask the vendor for its license; print the token to carry to him."""
+    claim(out)
     with opened(data, database, create=True) as place, place.transaction() as desk:
         token = _grants(place, desk).request(tenant, code, name)
     hand_out(token, out, "carry it to the vendor: seatkeeper token apply FILE", json=json)
@@ -58,6 +59,7 @@ def apply(
     json: Json = False,
 ) -> None:
     """Say what a token is, apply it, and print the token to carry back, if there is one."""
+    claim(out)
     token = read(file)
     with opened(data, database) as place, place.transaction() as desk:
         applied = _applied(place, desk, token)
@@ -103,6 +105,7 @@ def remove(
 
     Nothing more is served from it. Programs that hold a seat go on until their lease has ended; those count till then.
     """
+    claim(out)
     with opened(data, database) as place, place.transaction() as desk:
         grants = _grants(place, desk)
         token = grants.remove(_vendor_of(grants, tenant), entitlement)
@@ -111,6 +114,7 @@ def remove(
 
 def report(*, tenant: Tenant = None, out: Out = None, data: Data = None, database: Database = None, json: Json = False) -> None:
     """On a local server: report what became of the seats; print the token to carry to the vendor."""
+    claim(out)
     with opened(data, database) as place, place.transaction() as desk:
         grants = _grants(place, desk)
         token = grants.report(_vendor_of(grants, tenant))
@@ -121,6 +125,7 @@ def deactivate(
     *, tenant: Tenant = None, out: Out = None, data: Data = None, database: Database = None, json: Json = False
 ) -> None:
     """On a local server: give its license back; print the token to carry to the vendor."""
+    claim(out)
     with opened(data, database) as place, place.transaction() as desk:
         grants = _grants(place, desk)
         token = grants.deactivate(_vendor_of(grants, tenant))

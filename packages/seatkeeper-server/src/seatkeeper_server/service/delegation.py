@@ -20,7 +20,7 @@ from seatkeeper_server.domain.terms import Switch
 from seatkeeper_server.service.catalogue import Bought, CannotDo, Catalogue, Vault
 from seatkeeper_server.service.connections import ConnectionBook
 from seatkeeper_server.service.ports import FactRecord, PoolKey
-from seatkeeper_server.tokens import HourOfUse, Snapshot, Unreadable
+from seatkeeper_server.tokens import HourOfUse, Snapshot, TooLong, Unreadable
 
 Result = TypeVar("Result")
 
@@ -46,6 +46,18 @@ def readable(read: Callable[[], Result]) -> Result:
         return read()
     except Unreadable as error:
         raise TokenRefused(_PROBLEMS[error.reason], str(error)) from error
+
+
+def writable(make: Callable[[], str]) -> str:
+    """Make a document, or say in words for people why it can't be made.
+
+    Raises:
+        CannotDo: it would be too long, or the receiver's key is none.
+    """
+    try:
+        return make()
+    except TooLong as error:
+        raise CannotDo(str(error)) from error
 
 
 _PROBLEMS: Final = {
@@ -390,7 +402,9 @@ class Keyholder(Vault, Protocol):
         """Give the tenant's current signing key and its certificate."""
         ...
 
-    def certify(self, tenant_id: str, *, site: Site, covers: Covers, until: datetime, epoch: int, now: datetime) -> str:
+    def certify(
+        self, tenant_id: str, *, site: Site, covers: Covers, since: datetime, until: datetime, epoch: int, now: datetime
+    ) -> str:
         """Have the tenant's root certify the key of a local server, for what it was lent."""
         ...
 

@@ -35,6 +35,7 @@ from seatkeeper_server.service.delegation import (
     OwnLicense,
     TokenRefused,
     readable,
+    writable,
 )
 from seatkeeper_server.service.ports import FactRecord, PoolKey
 from seatkeeper_server.service.timekeeping import set_clock_back
@@ -53,6 +54,7 @@ from seatkeeper_server.tokens import (
 )
 
 MAX_NAME: Final = 50  # characters of a server's name
+COPIES_APART: Final = timedelta(minutes=5)  # by how much a vendor's clock may be behind a server's whose data were set back
 CLOCKS_AGREE: Final = timedelta(days=1)  # a clock that is further behind the vendor's document is itself wrong
 
 Random = Callable[[int], bytes]
@@ -397,7 +399,8 @@ class Grants:
         """Tell whether a document can have been made since this server is suspect: one from before clears nothing."""
         alive = self._books.tx.alive()
         ahead = alive.offset if alive is not None and own.state is SiteState.CLOCK else timedelta(0)
-        return own.state_since is None or said_at + CLOCKS_AGREE >= own.state_since - ahead
+        near = CLOCKS_AGREE if own.state is SiteState.CLOCK else COPIES_APART
+        return own.state_since is None or said_at + near >= own.state_since - ahead
 
     def _bound(self, own: OwnLicense) -> None:
         """Keep what is lent within the patience with a suspect server."""
@@ -534,7 +537,8 @@ class Grants:
         return {"tid": own.tenant_id, "site": own.site_id, "jti": jti, "iat": self._now.timestamp(), "seq": own.sent}
 
     def _sealed(self, own: OwnLicense, said: tokens.Said) -> str:
-        token = tokens.sealed(said, signer=self._keys.own_signing_key(self._now), receiver=own.sealing_key or "")
+        signer = self._keys.own_signing_key(self._now)
+        token = writable(lambda: tokens.sealed(said, signer=signer, receiver=own.sealing_key or ""))
         if self._books.connections.of(own.tenant_id) is not None:
             self._books.connections.add(own.tenant_id, Letter(said.seq, token), self._now)
         return token

@@ -47,6 +47,7 @@ from seatkeeper_server.service.delegation import (
     Site,
     TokenRefused,
     readable,
+    writable,
 )
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.service.use import by_day
@@ -66,6 +67,7 @@ from seatkeeper_server.tokens import (
 LICENSE_PRODUCT: Final = "Local License Server"
 LICENSE_LEASE: Final = timedelta(days=365)  # after which a server's license has to be renewed
 LICENSES: Final = 1_000  # servers that one vendor may license, until he changes that
+EARLIER_BY: Final = timedelta(days=1)  # a certificate is valid from before it was made: a site's clock may be behind
 WITHOUT_END: Final = timedelta(days=365)  # for how long a share is lent of what never ends, unless it is said
 
 Random = Callable[[int], bytes]
@@ -154,6 +156,7 @@ class Lending:
             TokenRefused: nobody here has that code, or the token was used before.
             CannotDo: there is no license left.
         """
+        self._take_turn()
         bought, asked = self._opened_request(token)
         self._apply_once(asked.jti)
         known = next((site for site in self.sites() if site.signing_key == asked.signing_key), None)
@@ -184,6 +187,7 @@ class Lending:
             NotFound: there is no such server.
             CannotDo: its license was given back.
         """
+        self._take_turn()
         site = self._licensed_site(site_id)
         self._keep_license(site)
         return self._licensed(replace(site, state=SiteState.OK, state_since=None), "")
@@ -195,6 +199,7 @@ class Lending:
             TokenRefused: it is not that server's word, or was applied before.
             CannotDo: the server still has shares.
         """
+        self._take_turn()
         said = self._opened(token)
         if not isinstance(said, LicenseEnded):
             raise TokenRefused("offline.wrongKind", f"this token is a {_kind(said)}: see `seatkeeper token apply`")
@@ -207,6 +212,7 @@ class Lending:
             NotFound: there is no such server.
             CannotDo: it still has shares.
         """
+        self._take_turn()
         self._end_license(self._licensed_site(site_id))
 
     def _opened_request(self, token: str) -> tuple[Bought, LicenseRequest]:
@@ -305,7 +311,7 @@ class Lending:
             certificate=self._certificate(site, lease_ends_at),
             heard=site.heard,
         )
-        return tokens.sealed(said, signer=signer, receiver=site.sealing_key)
+        return writable(lambda: tokens.sealed(said, signer=signer, receiver=site.sealing_key))
 
     # --- shares ----------------------------------------------------------------------------------------------------
 
@@ -559,7 +565,7 @@ class Lending:
             patience=DEFAULT_PATIENCE.total_seconds(),
             heard=site.heard,
         )
-        return tokens.sealed(said, signer=signer, receiver=site.sealing_key)
+        return writable(lambda: tokens.sealed(said, signer=signer, receiver=site.sealing_key))
 
     def _relend(
         self, share: Share, grants: Sequence[Grant], cause: str, used_up: Mapping[str, int], site: Site | None = None
@@ -605,7 +611,16 @@ class Lending:
             for key, amount in one.features.items():
                 most[key] = max(most.get(key, 0), COUNTABLE if amount is None else amount)
         covers = Covers(entitlements=sorted(each), features=most, end=ends_at.timestamp(), each=each)
-        return self._keys.certify(self._tenant_id, site=site, covers=covers, until=ends_at, epoch=site.sent, now=self._now)
+        skews = (share.skew for share in self._running() if share.site_id == site.site_id)
+        return self._keys.certify(
+            self._tenant_id,
+            site=site,
+            covers=covers,
+            since=self._now - max(EARLIER_BY, *skews, timedelta(0)),
+            until=ends_at,
+            epoch=site.sent,
+            now=self._now,
+        )
 
     def _covered(self, share: Share, grants: Sequence[Grant]) -> Covered:
         tallies = self._bought(share.entitlement_id).pool.tallies

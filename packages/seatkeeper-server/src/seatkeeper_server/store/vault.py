@@ -15,7 +15,7 @@ from msgspec import json
 
 from seatkeeper.protocol import envelopes
 from seatkeeper.protocol.documents import CertificateClaims, Covers
-from seatkeeper_server.certifying import EARLIER_BY, certified, guest_keys, opened_signing_key
+from seatkeeper_server.certifying import certified, guest_keys, opened_signing_key
 from seatkeeper_server.keys import Random, TenantKeys, new_tenant_keys
 from seatkeeper_server.sealing import SECRET_BYTES, SealKey
 from seatkeeper_server.service.catalogue import CannotDo, SealedCode
@@ -99,7 +99,9 @@ class KeyVault:
         """Give the tenant's current signing key and its certificate."""
         return opened_signing_key(self._catalogue.keys(tenant_id), self._seal)
 
-    def certify(self, tenant_id: str, *, site: Site, covers: Covers, until: datetime, epoch: int, now: datetime) -> str:
+    def certify(
+        self, tenant_id: str, *, site: Site, covers: Covers, since: datetime, until: datetime, epoch: int, now: datetime
+    ) -> str:
         """Have the tenant's root certify the key of a local server, for what it was lent."""
         claims = CertificateClaims(
             tid=tenant_id,
@@ -107,7 +109,7 @@ class KeyVault:
             kid=envelopes.key_id(envelopes.read_public_key(site.signing_key)),
             key=site.signing_key,
             iat=now.timestamp(),
-            nbf=(now - EARLIER_BY).timestamp(),
+            nbf=since.timestamp(),
             exp=until.timestamp(),
             covers=covers,
             epo=epoch,
