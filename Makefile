@@ -13,7 +13,7 @@ demo: $(READY)    ## see it run: a server, three seats, four programs, a crash, 
 	@$(BIN)/seatkeeper demo
 
 test: $(READY) .venv/.debian    ## run the tests
-	@$(BIN)/python -m pytest -n 3 --dist worksteal
+	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
 check: $(READY)    ## formatting, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

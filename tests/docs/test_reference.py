@@ -57,7 +57,7 @@ def test_codes_in_prose_exist(code: str) -> None:
 
 def test_settings_of_applications_are_complete() -> None:
     """Each variable that `seat --help` names is on the page of the application's settings."""
-    named = set(re.findall(r"SEATKEEPER_[A-Z_]+", PAGES["commands.md"]().split("## seat (")[1]))
+    named = set(re.findall(r"SEATKEEPER_[A-Z_]+", (REFERENCE / "commands.md").read_text().split("## seat (")[1]))
     page = (REFERENCE / "application-settings.md").read_text()
 
     assert {name for name in named if f"`{name}`" not in page} == set()

@@ -38,6 +38,7 @@ CONTRACT = {
     "offline.forged": 402,
     "offline.wrongKey": 402,
     "offline.wrongKind": 402,
+    "vendor.unreachable": 502,
 }
 
 RULES = {
