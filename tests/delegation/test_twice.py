@@ -88,12 +88,12 @@ def test_what_an_earlier_share_used_up_is_not_the_next_ones(town: Town) -> None:
 
     town.pass_(MINUTE)
     town.lend("lab", 10, features={"pages": 50})
-    assert isinstance(town.take(site, "b", {"pages": 50}), Served)
-    assert not isinstance(town.take(site, "c", {"pages": 1}), Served)
+    assert isinstance(town.take(site, "b", {"pages": 20}), Served)
+    assert not isinstance(town.take(site, "c", {"pages": 31}), Served)
     town.pass_(5 * MINUTE)
     town.give_back("lab")
 
-    assert used(town, town.cloud, "pages") == 80
+    assert used(town, town.cloud, "pages") == 50
 
 
 def test_a_feature_that_is_lent_no_more(town: Town) -> None:
