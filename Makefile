@@ -12,6 +12,7 @@ help:    ## show what there is
 demo: $(READY)    ## see it run: a server, three seats, four programs, a crash, a refusal
 	@$(BIN)/seatkeeper demo
 
+test: export PYTHONDONTWRITEBYTECODE =# they start a thousand processes: ours is compiled once, too
 test: $(READY) .venv/.debian    ## run the tests
 	@$(BIN)/python -m pytest -n 4 --dist worksteal
 

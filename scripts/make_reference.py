@@ -6,14 +6,18 @@ python scripts/make_reference.py        # writes docs/reference/*.md; tests/docs
 import os
 import re
 import subprocess
-import sysconfig
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic.fields import FieldInfo
 
+from seatkeeper.cli import main as seat_main
 from seatkeeper.protocol.problems import DENIAL_RULES, PROBLEMS
+from seatkeeper_server.cli import main as seatkeeper_main
 from seatkeeper_server.http.metrics import Metrics, PoolUse
 from seatkeeper_server.settings import LocalSettings, Settings
 
@@ -21,6 +25,8 @@ ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 MADE = "<!-- Made by scripts/make_reference.py; change the code it reads, not this page. -->"
 COMMAND_LINE = re.compile(r"^│ ([a-z]+) ", re.MULTILINE)  # in a list of commands, options begin with a dash
+COMMANDS = "commands"
+ENTRIES: Mapping[str, Callable[[list[str]], object]] = {"seatkeeper": seatkeeper_main, "seat": seat_main}
 USER_VERBS = ("run", "borrow", "return", "status", "doctor")
 
 RULES = {
@@ -58,7 +64,21 @@ def problems() -> str:
 
 
 def commands() -> str:
-    """Give the page of commands: what their own `--help` says."""
+    """Give the page of commands: what their own `--help` says, in a process with a terminal of known width and no settings."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SEATKEEPER_")}
+    environment = {**clean, "COLUMNS": "100", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", "TERM": "dumb", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, __file__, COMMANDS],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def _commands() -> str:
     sections = ["## seatkeeper (the vendor)\n", *_helps("seatkeeper")]
     sections += ["\n## seat (the application's side)\n", _help("seat")]
     for verb in USER_VERBS:
@@ -142,17 +162,19 @@ def _helps(*command: str) -> Iterator[str]:
             yield from _helps(*command, verb)
 
 
-def _help(*command: str) -> str:
-    program = Path(sysconfig.get_path("scripts")) / command[0]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SEATKEEPER_")}
-    environment = {**clean, "COLUMNS": "100", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", "TERM": "dumb", "NO_COLOR": "1"}
-    done = subprocess.run([program, *command[1:], "--help"], env=environment, capture_output=True, text=True, check=True)
-    lines = [re.sub(r"\s+$", "", line) for line in done.stdout.splitlines()]
+def _help(command: str, *verbs: str) -> str:
+    said = StringIO()
+    with redirect_stdout(said), suppress(SystemExit):
+        ENTRIES[command]([*verbs, "--help"])
+    lines = [re.sub(r"\s+$", "", line) for line in said.getvalue().splitlines()]
     return "\n".join(["```text", *lines, "```"]).replace("\n\n```", "\n```")
 
 
 def main() -> None:
-    """Write every page."""
+    """Write every page, or print the one that only a process of its own can make."""
+    if sys.argv[1:] == [COMMANDS]:
+        print(_commands(), end="")
+        return
     for name, make in PAGES.items():
         (REFERENCE / name).write_text(make())
 

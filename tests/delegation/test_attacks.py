@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from seatkeeper.protocol import envelopes
 from seatkeeper.protocol.documents import CertificateClaims
 from seatkeeper.protocol.envelopes import EnvelopeError
-from seatkeeper_server import tokens
+from seatkeeper_server import statements, tokens
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.service.calls import Served
 from seatkeeper_server.service.delegation import TokenRefused
@@ -88,18 +88,18 @@ def test_an_edited_byte(town: Town, part: int) -> None:
     assert refused(town, town.sites["lab-1"], ".".join(parts)) in ("offline.forged", "offline.malformed", "offline.wrongServer")
 
 
-def opened(town: Town, token: str) -> tokens.GrantGiven:
+def opened(town: Town, token: str) -> statements.GrantGiven:
     """Read what a document for lab-1 says, as only lab-1 can."""
     with town.sites["lab-1"].opened() as (_, vault):
         own = vault.sealing_key("", town.now)
     said = tokens.open_from_vendor(token, own=own, root_of=lambda said: town.sold.public_key)
-    assert isinstance(said, tokens.GrantGiven)
+    assert isinstance(said, statements.GrantGiven)
     return said
 
 
 def sealing_key(town: Town) -> str:
     with town.sites["lab-1"].opened() as (_, vault):
-        return tokens.public_text(vault.sealing_key("", town.now))
+        return statements.public_text(vault.sealing_key("", town.now))
 
 
 def test_a_document_signed_by_a_wrong_key(town: Town) -> None:
@@ -119,7 +119,7 @@ def test_a_vendor_that_nobody_knows(town: Town) -> None:
     site = town.unlicensed("lab-9")
     site.grants(lambda grants: grants.request(town.tenant, town.code, "lab-9"))
     with site.opened() as (_, vault):
-        receiver = tokens.public_text(vault.sealing_key("", town.now))
+        receiver = statements.public_text(vault.sealing_key("", town.now))
     root, signer = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     year = (town.now + 365 * DAY).timestamp()
     claims = CertificateClaims(
@@ -133,7 +133,7 @@ def test_a_vendor_that_nobody_knows(town: Town) -> None:
     )
     kid = envelopes.key_id(root.public_key())
     issuer = envelopes.sign(json.encode(claims), typ=envelopes.CERTIFICATE, kid=kid, key=root)
-    said = tokens.LicenseGiven(
+    said = statements.LicenseGiven(
         tid=town.tenant,
         site="lls_x",
         jti="j",
@@ -161,8 +161,8 @@ def test_a_swapped_grant(town: Town) -> None:
     with town.sites["lab-1"].opened() as (_, vault):
         inner = tokens._unsealed(token, tokens._own(vault.sealing_key("", town.now)))
     with other.opened() as (_, vault):
-        receiver = tokens.public_text(vault.sealing_key("", town.now))
-    header = {"alg": "ECDH-ES", "enc": "A256GCM", "typ": tokens.SEALED, "kid": tokens.sealing_kid(receiver)}
+        receiver = statements.public_text(vault.sealing_key("", town.now))
+    header = {"alg": "ECDH-ES", "enc": "A256GCM", "typ": tokens.SEALED, "kid": statements.sealing_kid(receiver)}
     key = tokens.OKPKey.import_key({"kty": "OKP", "crv": "X25519", "x": receiver})
     resealed = tokens.jwe.encrypt_compact(header, inner, key, algorithms=tokens._ALGORITHMS)
 
@@ -315,8 +315,10 @@ def test_a_clock_that_is_set_back_gains_nothing(town: Town, back: timedelta) -> 
 def test_a_wrong_report_of_somebody_else(town: Town) -> None:
     """A stranger who has the vendor's sealing key, which is no secret, can say nothing in a site's name."""
     with town.cloud.opened() as (_, vault):
-        receiver = tokens.public_text(vault.sealing_key(town.tenant, town.now))
-    said = tokens.Reported(tid=town.tenant, site=town.site_ids["lab-1"], jti="x", iat=0, seq=99, state="ok", epoch=1, uses=[])
+        receiver = statements.public_text(vault.sealing_key(town.tenant, town.now))
+    said = statements.Reported(
+        tid=town.tenant, site=town.site_ids["lab-1"], jti="x", iat=0, seq=99, state="ok", epoch=1, uses=[]
+    )
     token = tokens.sealed(said, signer=Ed25519PrivateKey.generate(), receiver=receiver)
     with pytest.raises(TokenRefused) as caught:
         town.vendor(lambda lending: lending.report(token))

@@ -10,7 +10,7 @@ from msgspec import json
 
 from seatkeeper.protocol import envelopes
 from seatkeeper.protocol.ids import b64url
-from seatkeeper_server import tokens
+from seatkeeper_server import statements, tokens
 from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.use import MOST_HOURS
 
@@ -19,22 +19,22 @@ from .town import a_town
 SIGNER, RECEIVER = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
 
 
-def report(*hours: tokens.HourOfUse, **more) -> tokens.Reported:
+def report(*hours: statements.HourOfUse, **more) -> statements.Reported:
     """Make a report of one share."""
     said = {"sid": "s", "number": 1, "settled": False, "after": 0, "after_head": "", "upto": 1, "head": "", "used": 0}
-    use = tokens.UseReported(**{**said, "hours": list(hours), **more})
-    return tokens.Reported(tid="t", site="s", jti="j", iat=1.8e9, state="ok", epoch=1, uses=[use])
+    use = statements.UseReported(**{**said, "hours": list(hours), **more})
+    return statements.Reported(tid="t", site="s", jti="j", iat=1.8e9, state="ok", epoch=1, uses=[use])
 
 
-def opened(said: tokens.Said) -> tokens.FromSite:
+def opened(said: statements.Said) -> statements.FromSite:
     """Seal and open a document."""
-    token = tokens.sealed(said, signer=SIGNER, receiver=tokens.public_text(RECEIVER))
+    token = tokens.sealed(said, signer=SIGNER, receiver=statements.public_text(RECEIVER))
     return tokens.open_from_site(token, own=RECEIVER, key_of=lambda _: envelopes.public_key_text(SIGNER.public_key()))
 
 
-def hour(at: int) -> tokens.HourOfUse:
+def hour(at: int) -> statements.HourOfUse:
     """Make an hour of large numbers."""
-    return tokens.HourOfUse(hour=at, high=10**5, low=10**5, denials=10**5, seat_seconds=36 * 10**7)
+    return statements.HourOfUse(hour=at, high=10**5, low=10**5, denials=10**5, seat_seconds=36 * 10**7)
 
 
 def test_the_longest_report_can_be_opened() -> None:
@@ -45,9 +45,9 @@ def test_the_longest_report_can_be_opened() -> None:
 
 
 @pytest.mark.parametrize("said", [report(hour(3_600 * 10**12)), report(hour(1)), report(upto=2**63), report(used_up={"": -1})])
-def test_numbers_out_of_range(said: tokens.Reported) -> None:
+def test_numbers_out_of_range(said: statements.Reported) -> None:
     """A signed document with a number that nothing could be done with is none."""
-    with pytest.raises(tokens.Unreadable):
+    with pytest.raises(statements.Unreadable):
         opened(said)
 
 
@@ -56,7 +56,7 @@ def test_an_unknown_curve() -> None:
     header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": "k", "epk": {"kty": "OKP", "crv": "nope", "x": "AA"}}
     token = f"{b64url(json.encode(header))}..AAAAAAAAAAAAAAAA.AA.AAAAAAAAAAAAAAAAAAAAAA"
 
-    with pytest.raises(tokens.Unreadable):
+    with pytest.raises(statements.Unreadable):
         tokens.open_from_site(token, own=RECEIVER, key_of=lambda _: None)
 
 

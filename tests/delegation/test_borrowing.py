@@ -10,7 +10,7 @@ from seatkeeper_server.domain.terms import BORROWED
 from seatkeeper_server.service import selling
 from seatkeeper_server.service.calls import ActivateCall, Outcome, Served, Who
 from seatkeeper_server.service.selling import Change
-from seatkeeper_server.tokens import Snapshot
+from seatkeeper_server.statements import Snapshot
 
 from .town import DAY, MINUTE, Server, Town, a_town, problem
 

@@ -11,7 +11,7 @@ from seatkeeper_server.domain.catalogue import Feature
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.domain.terms import Kind
 from seatkeeper_server.service.calls import Outcome, Served
-from seatkeeper_server.service.grants import suspect
+from seatkeeper_server.service.suspicion import suspect
 
 from .town import DAY, MINUTE, RENDER, Server, Town, a_town
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seatkeeper_server import tokens
+from seatkeeper_server import statements, tokens
 from seatkeeper_server.domain.backoff import pause_after
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.service.calls import Served
@@ -18,7 +18,7 @@ from seatkeeper_server.service.connections import Connection, address
 from seatkeeper_server.service.delegation import TokenRefused
 from seatkeeper_server.service.grants import Grants
 from seatkeeper_server.service.use import MOST_HOURS
-from seatkeeper_server.tokens import HourOfUse, Reported, UseReported
+from seatkeeper_server.statements import HourOfUse, Reported, UseReported
 from seatkeeper_server.upstream import Answer, NoAnswer, Upstream
 from tests.support.postgres import Clusters, servers
 from tests.support.stores import opened
@@ -229,9 +229,9 @@ def test_the_longest_report_fits_into_a_document(town: Town, lab: Connected) -> 
     with lab.site.opened() as (_, vault):
         own = vault.own_signing_key(town.now)
     with town.cloud.opened() as (_, vault):
-        receiver = tokens.public_text(vault.sealing_key(town.tenant, town.now))
+        receiver = statements.public_text(vault.sealing_key(town.tenant, town.now))
 
-    assert len(tokens.sealed(said, signer=own, receiver=receiver)) <= tokens.MAX_TOKEN
+    assert len(tokens.sealed(said, signer=own, receiver=receiver)) <= statements.MAX_TOKEN
 
 
 def test_parts_of_an_hour_add_up(town: Town, lab: Connected) -> None:

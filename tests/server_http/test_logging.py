@@ -8,7 +8,7 @@ import sys
 import pytest
 import structlog
 
-from seatkeeper_server.apps.serving import log_to_stderr
+from seatkeeper_server.apps.process import log_to_stderr
 
 
 class Terminal(io.StringIO):

@@ -16,10 +16,11 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from seatkeeper_server.database_urls import check_database_url
+
 CLOUD_PORT = 6500
 LOCAL_PORT = 6501
 DESKS = 2  # on PostgreSQL, in all workers together (decision 0016)
-URL_SCHEMES = ("postgresql://", "postgres://")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -207,33 +208,6 @@ class LocalSettings(Settings):
     def first_password_path(self) -> Path:
         """Where a password that was made is written when there is no terminal to show it on."""
         return self.data / "console.password"
-
-
-def check_database_url(url: str) -> None:
-    """See that a PostgreSQL URL can be meant as it is written.
-
-    libpq's own messages quote what they don't understand, and it takes an unescaped character of a password for the end of it:
-    the rest would be shown as the name of a host. So neither is let through.
-
-    Raises:
-        ValueError: what is wrong, without a word of the URL.
-    """
-    from psycopg import Error
-    from psycopg.conninfo import conninfo_to_dict
-
-    if not url.startswith(URL_SCHEMES):
-        raise ValueError("write postgresql://USER@HOST/NAME, or nothing for SQLite in the data directory")
-    try:
-        told = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    except Error:
-        raise ValueError(_UNREADABLE) from None
-    hosts = [host for host in told.get("host", "").split(",") if not host.startswith("/")]
-    ports = [port for port in told.get("port", "").split(",") if port]
-    if any(set(host) & set("@/") for host in hosts) or "@" in told.get("dbname", "") or not all(map(str.isdecimal, ports)):
-        raise ValueError(_UNREADABLE)
-
-
-_UNREADABLE = "it can't be read as a URL: in a password, write %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #, %25 for %"
 
 
 def _processors() -> int:

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from seatkeeper_server.domain.facts import CloneSuspected, Denied, Fact
 from seatkeeper_server.domain.sites import SiteState
-from seatkeeper_server.service.grants import suspect
 from seatkeeper_server.service.ports import PoolKey, Transaction
+from seatkeeper_server.service.suspicion import suspect
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.sites import Sites
 from seatkeeper_server.store.transaction import SqlTransaction

@@ -16,8 +16,8 @@ import structlog
 from seatkeeper_server.apps.storage import AnyStore
 from seatkeeper_server.keys import KeyRow, renewed_signing_key
 from seatkeeper_server.sealing import SealKey
-from seatkeeper_server.service.grants import look_after
 from seatkeeper_server.service.ports import PoolKey
+from seatkeeper_server.service.suspicion import look_after
 from seatkeeper_server.service.tidying import ChainIsBroken, Tidying
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.pruning import Pruning

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from seatkeeper_server.apps import house
 from seatkeeper_server.apps.deciding import SOLD
@@ -15,13 +15,15 @@ from seatkeeper_server.apps.serving import Server
 from seatkeeper_server.http.application import Further
 from seatkeeper_server.http.counting import Board
 from seatkeeper_server.http.later import Later
-from seatkeeper_server.service.lending import Lending
 from seatkeeper_server.service.timekeeping import ClockState
 from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.clients import Clients
 from seatkeeper_server.store.deeds import Deeds
 from seatkeeper_server.store.vault import KeyVault
+
+if TYPE_CHECKING:
+    from seatkeeper_server.service.lending import Lending
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,10 @@ class Visit:
         """What was sold, with all that was agreed upon."""
         return Deeds(self.catalogue.tx)
 
-    def lending(self, tenant_id: str) -> Lending:
+    def lending(self, tenant_id: str) -> "Lending":
         """Lend on behalf of a vendor."""
+        from seatkeeper_server.service.lending import Lending  # with JOSE, which a server that only serves seats does without
+
         return Lending(self.catalogue, self.vault, tenant_id=tenant_id, now=self.now, random=os.urandom)
 
 

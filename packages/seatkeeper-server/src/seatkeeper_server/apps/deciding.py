@@ -1,12 +1,10 @@
 """What decides, put together: store → keys → leasing → registrar; the same in a thread of the front and in its own process."""
 
-import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from threading import current_thread, main_thread
 from typing import Final
 
 import structlog
@@ -97,19 +95,6 @@ def _see_that_it_is_there(order: Order, storage: Storage, seal_key: Path) -> Non
         raise StorageUnavailable(f"{storage.name} has gone: put it back, then start the server anew")
     if not seal_key.exists():
         raise SealKeyError(f"{seal_key} is missing, and the keys in {storage.name} are sealed with it: put it back")
-
-
-def spare_the_collector() -> None:
-    """Let the garbage collector look seldom, and only at what was made since: what the server is made of stays.
-
-    Requests leave no cycles behind, but a batch makes thousands of values at once, which starts one collection after the
-    other; that was a twentieth of all processor time. In a thread of somebody else's process nothing is changed.
-    """
-    if current_thread() is not main_thread():
-        return
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _log_downtime(gap: timedelta, places: int) -> None:

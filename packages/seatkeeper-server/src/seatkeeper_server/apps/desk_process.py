@@ -21,8 +21,8 @@ import structlog
 from msgspec import msgpack
 
 from seatkeeper_server.apps import desk_wire as wire
-from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
-from seatkeeper_server.apps.serving import STOPS, log_to_stderr
+from seatkeeper_server.apps.deciding import Order, deciding
+from seatkeeper_server.apps.process import STOPS, log_to_stderr, spare_the_collector
 from seatkeeper_server.sealing import SealKeyError
 from seatkeeper_server.service.desk import Registrar, Trays
 from seatkeeper_server.service.ports import StorageFull, StorageUnavailable

@@ -19,11 +19,12 @@ from seatkeeper.protocol import ids
 from seatkeeper.protocol.documents import ActivationEntitlement
 from seatkeeper_server.apps.chores import Chores
 from seatkeeper_server.apps.clock import SteadyClock
-from seatkeeper_server.apps.deciding import Order, deciding, spare_the_collector
+from seatkeeper_server.apps.deciding import Order, deciding
 from seatkeeper_server.apps.desks import AnyDesk, Desks
 from seatkeeper_server.apps.door import Door
+from seatkeeper_server.apps.process import log_to_stderr, spare_the_collector
 from seatkeeper_server.apps.remote_desk import RemoteDesk
-from seatkeeper_server.apps.serving import Server, listen, log_to_stderr, tls_context, url_of
+from seatkeeper_server.apps.serving import Server, listen, tls_context, url_of
 from seatkeeper_server.apps.serving import serve as serve_http
 from seatkeeper_server.apps.storage import AnyStore, Reads, Storage, storage_of
 from seatkeeper_server.apps.unsealing import key_at, unopened

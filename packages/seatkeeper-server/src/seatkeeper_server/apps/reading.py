@@ -7,15 +7,17 @@ metrics. No seat is ever decided from it.
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
 from seatkeeper_server.service.ports import StorageUnavailable
 from seatkeeper_server.store import queries
 from seatkeeper_server.store.catalogue import Catalogue
-from seatkeeper_server.store.postgres import PostgresStore
 from seatkeeper_server.store.sqlite import BUSY_TIMEOUT, MILLISECOND, SQL_FILES, SqliteTransaction
+
+if TYPE_CHECKING:
+    from seatkeeper_server.store.postgres import PostgresStore
 
 Result = TypeVar("Result")
 
@@ -23,7 +25,7 @@ Result = TypeVar("Result")
 class SnapshotReader:
     """Reads a PostgreSQL database, from any thread: each read is a transaction, REPEATABLE READ and READ ONLY."""
 
-    def __init__(self, store: PostgresStore) -> None:
+    def __init__(self, store: "PostgresStore") -> None:
         self._store = store
 
     def read(self, question: Callable[[Catalogue], Result]) -> Result:

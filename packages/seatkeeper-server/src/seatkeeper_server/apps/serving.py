@@ -10,27 +10,22 @@ import logging
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any, Final
 
-import structlog
 import uvicorn
-from structlog.typing import EventDict, WrappedLogger
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from seatkeeper.protocol.text import visible
 from seatkeeper_server.apps.accepting import Acceptor, Shares
+from seatkeeper_server.apps.process import STOPS
 from seatkeeper_server.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 * 1024  # of one request's line and headers; ours have about 500
 PATIENCE: Final = 10.0  # seconds; how long a client may leave us waiting for one and the same thing, or up to twice as long
 BACKLOG: Final = 2048
-
-STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class CannotServe(Exception):
@@ -263,35 +258,3 @@ class BoundedHttp(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             return not (self._whole or self._in_head)  # the rest of a body; a head that has begun is the next request's
         return self._in_head or self.timeout_keep_alive_task is None
-
-
-def log_to_stderr(level: str) -> None:
-    """Let events go to stderr: lines for people on a terminal, JSON elsewhere. Standard output belongs to the command."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    for_programs: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    # Not the renderer's own way to show errors, which prints local variables too: codes and tokens are among them.
-    for_terminals: list[Any] = [_made_visible, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    rendered = for_terminals if sys.stderr.isatty() else for_programs
-    stamped: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
-    _let_libraries_log_alike(max(number, logging.INFO), [structlog.stdlib.add_logger_name, *stamped], rendered)
-    structlog.configure(
-        processors=[*stamped, *rendered],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _let_libraries_log_alike(level: int, stamped: list[Any], rendered: list[Any]) -> None:
-    """Have what uvicorn and others log go through the same processors, so that a log has one format."""
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=stamped, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered]
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=level, handlers=[handler])
-
-
-def _made_visible(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """Escape what a client sent and a terminal would obey; JSON does so by itself."""
-    return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -9,22 +9,24 @@ same time, who brings the schema up to date, and what a physician looks at.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from seatkeeper_server.apps.examining import Finding, of_postgres, of_sqlite
-from seatkeeper_server.apps.reading import Reader, SnapshotReader
+from seatkeeper_server.apps.examining import Finding, of_sqlite
+from seatkeeper_server.apps.reading import Reader
+from seatkeeper_server.database_urls import is_postgres
 from seatkeeper_server.service.ports import Store
-from seatkeeper_server.settings import URL_SCHEMES, Settings
-from seatkeeper_server.store import health, postgres_health
+from seatkeeper_server.store import health
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.locking import DirectoryInUse, DirectoryLock, is_served
 from seatkeeper_server.store.migrations import Step
-from seatkeeper_server.store.postgres import PostgresStore, public_name
 from seatkeeper_server.store.sqlite import SqliteStore
 from seatkeeper_server.store.transaction import SqlTransaction
+
+if TYPE_CHECKING:
+    from seatkeeper_server.settings import Settings
 
 UPDATED_WITHIN = timedelta(seconds=3)  # how long a server that has just been started may take to bring its data up to date
 LOOK_EVERY = 0.05  # seconds
@@ -140,16 +142,20 @@ class OlderServer(Exception):
     """The data is older than this Seatkeeper, and an older server serves it: stop that one and start this version."""
 
 
-def storage_of(settings: Settings) -> Storage:
+def storage_of(settings: "Settings") -> Storage:
     """Give the storage that the settings name."""
     if settings.database is None:
         return SqliteStorage(settings.database_path)
-    return PostgresStorage(settings.database.get_secret_value(), prepare=settings.database_prepare)
+    return storage_at(settings.database.get_secret_value(), prepare=settings.database_prepare)
 
 
 def storage_at(address: str, *, prepare: bool = True) -> Storage:
     """Give the storage at an address: a PostgreSQL URL, or the path of a SQLite file."""
-    return PostgresStorage(address, prepare=prepare) if address.startswith(URL_SCHEMES) else SqliteStorage(Path(address))
+    if not is_postgres(address):
+        return SqliteStorage(Path(address))
+    from seatkeeper_server.apps.postgres_storage import PostgresStorage  # whose driver takes a verb on a file 65 ms to import
+
+    return PostgresStorage(address, prepare=prepare)
 
 
 class SqliteStorage:
@@ -214,52 +220,3 @@ class SqliteStorage:
     def examined(self) -> Iterator[Finding]:
         """Examine the file, its durability and its disk."""
         return of_sqlite(self._path)
-
-
-class PostgresStorage:
-    """A PostgreSQL database, which any number of servers serve together."""
-
-    is_shared = True
-
-    def __init__(self, url: str, *, prepare: bool = True) -> None:
-        self._url = url
-        self._prepare = prepare
-
-    @property
-    def name(self) -> str:
-        """The database and its host."""
-        return public_name(self._url)
-
-    @property
-    def address(self) -> str:
-        """The URL, with what it has of a password."""
-        return self._url
-
-    def store(self) -> PostgresStore:
-        """Give a store of its own to a thread or a process."""
-        return PostgresStore(self._url, prepare=self._prepare)
-
-    def reader(self) -> SnapshotReader:
-        """Give what reads one moment of the database at a time."""
-        return SnapshotReader(self.store())
-
-    def is_there(self) -> bool:
-        """Tell whether the database has our tables."""
-        with closing(self.store()) as store:
-            return postgres_health.has_schema(store)
-
-    def claimed(self) -> AbstractContextManager[object]:
-        """Nothing is to be claimed: rows are locked, and time is the database's."""
-        return nullcontext()
-
-    def bring_up_to_date(self, store: AnyStore, now: datetime) -> None:
-        """Apply the steps that older servers can go on beside."""
-        store.migrate(now)
-
-    def is_served(self) -> None:
-        """Nobody but its beat says so."""
-        return
-
-    def examined(self) -> Iterator[Finding]:
-        """Examine the server, its durability, its schema, and its clock."""
-        return of_postgres(self.store(), self.name)

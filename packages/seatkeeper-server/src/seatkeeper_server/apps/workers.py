@@ -27,8 +27,9 @@ from typing import Final
 import structlog
 
 from seatkeeper_server.apps.accepting import Shares
+from seatkeeper_server.apps.process import STOPS
 from seatkeeper_server.apps.remote_desk import ENDS_WITHIN
-from seatkeeper_server.apps.serving import STOPS, CannotServe, Server
+from seatkeeper_server.apps.serving import CannotServe, Server
 
 GROWN_UP: Final = 10.0  # seconds of service after which a death is no sign that the next one follows
 FIRST_PAUSE: Final = 0.25  # seconds before a start that follows a death in youth; then twice as long each time

@@ -11,7 +11,8 @@ from pathlib import Path
 from seatkeeper_server.apps.backing_up import Source
 from seatkeeper_server.apps.restoring import DirectoryTarget, PostgresTarget, Target
 from seatkeeper_server.cli._failures import Mistyped, Unusable, wrong_values_told
-from seatkeeper_server.settings import URL_SCHEMES, Settings, check_database_url
+from seatkeeper_server.database_urls import check_database_url, is_postgres
+from seatkeeper_server.settings import Settings
 from seatkeeper_server.store.copying import PostgresSource, SqliteSource, address
 from seatkeeper_server.store.postgres import PostgresStore
 
@@ -47,7 +48,7 @@ def check_place(url: str) -> None:
     """
     if url.startswith("sqlite:"):
         raise Mistyped("to: back to a data directory it is seatkeeper backup FILE --database …, then seatkeeper restore FILE")
-    if not url.startswith(URL_SCHEMES):
+    if not is_postgres(url):
         raise Mistyped("to: write postgresql://USER@HOST/NAME")
     with wrong_values_told():
         check_database_url(url)

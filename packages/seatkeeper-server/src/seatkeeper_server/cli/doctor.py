@@ -19,7 +19,7 @@ from seatkeeper_server.sealing import SealKeyError
 from seatkeeper_server.service.catalogue import Tenant
 from seatkeeper_server.service.connections import Connection
 from seatkeeper_server.service.delegation import LentRecord, OwnLicense
-from seatkeeper_server.service.grants import warning
+from seatkeeper_server.service.suspicion import warning
 
 SOON = timedelta(days=30)
 

@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 
 from cyclopts import Parameter
 
-from seatkeeper_server import tokens
+from seatkeeper_server import statements, tokens
 from seatkeeper_server.cli._failures import Unusable
 from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import json_moment, print_json, say
@@ -176,7 +176,7 @@ def _is_ours(place: Place, desk: Desk, token: str) -> bool:
     if not desk.catalogue.sites.own_licenses():
         return False
     own = place.vault(desk).sealing_key("", desk.now)
-    return readable(lambda: tokens.receiver_of(token)) == tokens.sealing_kid(tokens.public_text(own))
+    return readable(lambda: tokens.receiver_of(token)) == statements.sealing_kid(statements.public_text(own))
 
 
 def _lendings(place: Place, desk: Desk) -> list[Lending]:
@@ -193,7 +193,7 @@ def _applied(place: Place, desk: Desk, token: str) -> Applied:
     return _first(_lendings(place, desk), lambda lending: lending.apply(token))
 
 
-def _said(place: Place, desk: Desk, token: str) -> tokens.Said:
+def _said(place: Place, desk: Desk, token: str) -> statements.Said:
     if _is_ours(place, desk, token) or desk.catalogue.sites.own_licenses():
         return _grants(place, desk).read(token)
     return _first(_lendings(place, desk), lambda lending: lending.read(token))
@@ -212,20 +212,20 @@ def _first(lendings: list[Lending], ask: Callable[[Lending], Result]) -> Result:
     raise refused or CannotDo("nothing has been sold here, and this is no local license server: see `seatkeeper --help`")
 
 
-def _more(said: tokens.Said) -> dict[str, object]:
+def _more(said: statements.Said) -> dict[str, object]:
     """Give what a document of its kind says."""
     match said:
-        case tokens.LicenseRequest():
+        case statements.LicenseRequest():
             return {"name": said.name}
-        case tokens.LicenseGiven():
+        case statements.LicenseGiven():
             return {"name": said.name, "vendor": said.vendor, "until": json_moment(_at(said.lease_ends_at))}
-        case tokens.GrantGiven():
+        case statements.GrantGiven():
             lent = {right.key or "seats": right.amount for right in said.snapshot.rights}
             what = {"product": said.snapshot.product, "customer": said.snapshot.customer, "lends": lent}
             return what | {"shareId": said.sid, "document": said.number, "until": json_moment(_at(said.until))}
-        case tokens.ShareRemoved():
+        case statements.ShareRemoved():
             return {"shareId": said.sid, "stillBelievedIn": [still.rights for still in said.out]}
-        case tokens.Reported():
+        case statements.Reported():
             return {"state": said.state, "entitlements": len(said.uses)}
         case _:
             return {}

@@ -20,7 +20,7 @@ from seatkeeper_server.domain.terms import Switch
 from seatkeeper_server.service.catalogue import Bought, CannotDo, Catalogue, Vault
 from seatkeeper_server.service.connections import ConnectionBook
 from seatkeeper_server.service.ports import FactRecord, PoolKey
-from seatkeeper_server.tokens import HourOfUse, Snapshot, TooLong, Unreadable
+from seatkeeper_server.statements import HourOfUse, Snapshot, TooLong, Unreadable
 
 Result = TypeVar("Result")
 

@@ -16,11 +16,11 @@ from typing import Any, Final
 from seatkeeper.protocol import codes as activation_codes
 from seatkeeper.protocol import envelopes
 from seatkeeper.protocol.ids import b64url
-from seatkeeper_server import tokens
+from seatkeeper_server import statements, tokens
 from seatkeeper_server.domain.borrowing import at_home
 from seatkeeper_server.domain.catalogue import Borrowing
 from seatkeeper_server.domain.facts import Note
-from seatkeeper_server.domain.sites import OVER, SiteState, warned
+from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.domain.terms import BORROWED, SEAT, Kind, Overdraft, Right, Switch, is_feature
 from seatkeeper_server.service import recording, use
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound, SealedCode
@@ -38,9 +38,10 @@ from seatkeeper_server.service.delegation import (
     writable,
 )
 from seatkeeper_server.service.ports import FactRecord, PoolKey
+from seatkeeper_server.service.suspicion import suspect
 from seatkeeper_server.service.timekeeping import set_clock_back
 from seatkeeper_server.service.workspace import settled
-from seatkeeper_server.tokens import (
+from seatkeeper_server.statements import (
     GrantGiven,
     LicenseEnded,
     LicenseGiven,
@@ -245,7 +246,7 @@ class Grants:
                     "grant", f"{seats} seats of {lent.bought.product} for {lent.bought.customer} are lent until {until}"
                 )
 
-    def read(self, token: str) -> tokens.FromVendor:
+    def read(self, token: str) -> statements.FromVendor:
         """Give what a document says that a vendor has sent, without applying it.
 
         Raises:
@@ -265,13 +266,13 @@ class Grants:
         self._take_turn(said.tid)
         return self._take_grant(said)
 
-    def _opened(self, token: str) -> tokens.FromVendor:
+    def _opened(self, token: str) -> statements.FromVendor:
         own = self._keys.sealing_key("", self._now)
-        if readable(lambda: tokens.receiver_of(token)) != tokens.sealing_kid(tokens.public_text(own)):
+        if readable(lambda: tokens.receiver_of(token)) != statements.sealing_kid(statements.public_text(own)):
             raise TokenRefused("offline.wrongServer", "this token was made for another server: carry it to the one it is for")
         return readable(lambda: tokens.open_from_vendor(token, own=own, root_of=self._root_of))
 
-    def _root_of(self, said: tokens.FromVendor) -> str | None:
+    def _root_of(self, said: statements.FromVendor) -> str | None:
         """Give the root to believe: the one that was believed before; at first, the one of who repeats the challenge."""
         own = self._own(said.tid)
         if own is None:
@@ -383,7 +384,7 @@ class Grants:
             )
             self._books.add_code(tenant_id, snapshot.group_id, sealed)
 
-    def _believe_again(self, own: OwnLicense, said: tokens.FromVendor) -> None:
+    def _believe_again(self, own: OwnLicense, said: statements.FromVendor) -> None:
         """Note the vendor's last word: it raises the epoch and clears this server of suspicion."""
         own = replace(own, epoch=max(own.epoch, said.seq), sent=max(own.sent, said.heard))
         if not self._knows_of(own, _at(said.iat)):
@@ -419,7 +420,7 @@ class Grants:
         if alive is not None and alive.offset and self._now - alive.offset + CLOCKS_AGREE >= said_at:
             set_clock_back(self._books.tx, self._now - alive.offset)
 
-    def _apply_once(self, said: tokens.FromVendor) -> None:
+    def _apply_once(self, said: statements.FromVendor) -> None:
         if self._books.sites.has_applied(said.tid, said.jti):
             raise TokenRefused(TokenRefused.REPLAYED, "this token was applied before; nothing was changed")
         self._books.sites.note_applied(said.tid, said.jti, self._now)
@@ -530,13 +531,13 @@ class Grants:
     # --- documents to the vendor -----------------------------------------------------------------------------------
 
     def _sealing_key(self) -> str:
-        return tokens.public_text(self._keys.sealing_key("", self._now))
+        return statements.public_text(self._keys.sealing_key("", self._now))
 
     def _head(self, own: OwnLicense) -> dict[str, Any]:  # what every document says, by name
         jti = b64url(self._random(16))
         return {"tid": own.tenant_id, "site": own.site_id, "jti": jti, "iat": self._now.timestamp(), "seq": own.sent}
 
-    def _sealed(self, own: OwnLicense, said: tokens.Said) -> str:
+    def _sealed(self, own: OwnLicense, said: statements.Said) -> str:
         signer = self._keys.own_signing_key(self._now)
         token = writable(lambda: tokens.sealed(said, signer=signer, receiver=own.sealing_key or ""))
         if self._books.connections.of(own.tenant_id) is not None:
@@ -545,49 +546,6 @@ class Grants:
 
     def _note(self, chain_id: str, tenant_id: str, what: str, data: Mapping[str, object]) -> None:
         recording.append(self._books.tx, tenant_id, chain_id, [Note(at=self._now, what=what, data=data)], self._now)
-
-
-# --- suspicion, and a grant's end ----------------------------------------------------------------------------------
-
-
-def suspect(books: Books, tenant_id: str, state: SiteState, now: datetime) -> bool:
-    """Note that this server is suspect from now on: what it was lent ends when its patience does, unless it is cleared before.
-
-    Gives whether that is news.
-    """
-    own = next((one for one in books.sites.own_licenses() if one.tenant_id == tenant_id), None)
-    if own is None or own.state is not SiteState.OK:
-        return False
-    books.sites.save_own_license(replace(own, state=state, state_since=now))
-    for record in books.sites.lent(tenant_id):
-        if record.ended_at is None:
-            books.sites.set_end(record.key, min(record.until, now + own.patience))
-    recording.append(books.tx, tenant_id, tenant_id, [Note(at=now, what="suspect", data={"state": state.value})], now)
-    return True
-
-
-def look_after(books: Books, now: datetime) -> list[str]:
-    """See whether this server's clock is to be believed, and warn of grants that run out; sentences about what is news."""
-    said: list[str] = []
-    alive = books.tx.alive()
-    for own in books.sites.own_licenses():
-        if alive is not None and alive.offset and suspect(books, own.tenant_id, SiteState.CLOCK, now):
-            said.append(f"the clock is behind what was recorded: {own.name} is {SiteState.CLOCK.value}")
-        for record in books.sites.lent(own.tenant_id):
-            percent = warning(record, now)
-            if record.ended_at is None and percent > record.warned:
-                books.sites.save_lent(replace(record, warned=percent))
-                data = {"percent": percent, "until": record.until.isoformat()}
-                note = Note(at=now, what="grantRunsOut", data=data)
-                recording.append(books.tx, own.tenant_id, record.entitlement_id, [note], now)
-                what = "is over" if percent == OVER else f"has used up {percent} % of its time"
-                said.append(f"the grant of {record.entitlement_id} {what}: it ends at {_moment(record.until.timestamp())}")
-    return said
-
-
-def warning(record: LentRecord, now: datetime) -> int:
-    """Tell which warning of a grant's end is due: 0, 50, 75 or 90 percent of its time have passed, or 100: it is over."""
-    return warned(now - record.granted_at, record.until - record.granted_at)
 
 
 def _stairs(by_end: Mapping[datetime, Mapping[str, int]]) -> list[OutStill]:

@@ -23,7 +23,7 @@ from msgspec.structs import replace as struct_replace
 from seatkeeper.protocol import ids
 from seatkeeper.protocol.documents import Covered, Covers
 from seatkeeper.protocol.ids import b64url
-from seatkeeper_server import tokens
+from seatkeeper_server import statements, tokens
 from seatkeeper_server.domain.admission import COUNTABLE
 from seatkeeper_server.domain.catalogue import DEFAULT_VENDOR, Sale, Terms
 from seatkeeper_server.domain.facts import Denied, Fact, Note
@@ -52,7 +52,7 @@ from seatkeeper_server.service.delegation import (
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.service.use import by_day
 from seatkeeper_server.service.workspace import Workspace, settled
-from seatkeeper_server.tokens import (
+from seatkeeper_server.statements import (
     GrantGiven,
     LicenseEnded,
     LicenseGiven,
@@ -304,7 +304,7 @@ class Lending:
             root=self._keys.public_key(self._tenant_id),
             vendor=tenant.name,
             contact=tenant.contact,
-            sealing_key=tokens.public_text(self._keys.sealing_key(self._tenant_id, self._now)),
+            sealing_key=statements.public_text(self._keys.sealing_key(self._tenant_id, self._now)),
             issuer=issuer,
             lease_ends_at=lease_ends_at.timestamp(),
             patience=DEFAULT_PATIENCE.total_seconds(),
@@ -677,7 +677,7 @@ class Lending:
                 self._end_license(self._heard(said))
                 return Applied("license-end", f"{said.name} has given its license back")
 
-    def read(self, token: str) -> tokens.FromSite:
+    def read(self, token: str) -> statements.FromSite:
         """Give what a document says that a server has sent, without applying it.
 
         Raises:
@@ -831,11 +831,11 @@ class Lending:
             self._relend(share, kept, "confirmed", {})
             self._books.sites.save_grants(self._tenant_id, share.share_id, kept, self._now)
 
-    def _opened(self, token: str) -> tokens.FromSite:
+    def _opened(self, token: str) -> statements.FromSite:
         if not self.sites():  # nobody was ever given a key to seal anything to
             raise TokenRefused("offline.wrongServer", "this token is from a license server that is not known here")
         own = self._keys.sealing_key(self._tenant_id, self._now)
-        if readable(lambda: tokens.receiver_of(token)) != tokens.sealing_kid(tokens.public_text(own)):
+        if readable(lambda: tokens.receiver_of(token)) != statements.sealing_kid(statements.public_text(own)):
             raise TokenRefused("offline.wrongServer", "this token was made for another server: carry it to the one it is for")
         keys = {site.site_id: site.signing_key for site in self.sites()}
         said = readable(lambda: tokens.open_from_site(token, own=own, key_of=keys.get))
@@ -843,7 +843,7 @@ class Lending:
             raise TokenRefused("offline.wrongServer", "this token was made for another vendor")
         return said
 
-    def _heard(self, said: tokens.Said) -> Site:
+    def _heard(self, said: statements.Said) -> Site:
         """Remember that a server has said something: once, and after all that it said before.
 
         What was made before the last thing that was heard, and comes only now, was held up on its way: it is applied, and
@@ -926,7 +926,7 @@ class Lending:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _kind(said: tokens.Said) -> str:
+def _kind(said: statements.Said) -> str:
     return str(type(said).__struct_config__.tag)
 
 

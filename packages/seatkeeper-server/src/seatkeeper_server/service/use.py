@@ -12,7 +12,7 @@ from seatkeeper_server.domain.terms import SEAT
 from seatkeeper_server.service.delegation import DayOfUse
 from seatkeeper_server.service.explaining import read_data
 from seatkeeper_server.service.ports import FactRecord
-from seatkeeper_server.tokens import HourOfUse
+from seatkeeper_server.statements import HourOfUse
 
 HOUR: Final = timedelta(hours=1)
 MOST_HOURS: Final = 24 * 250  # of one report, of all entitlements together

@@ -13,6 +13,7 @@ from seatkeeper_server.domain.terms import Switch
 from seatkeeper_server.domain.timekeeping import MICROSECOND
 from seatkeeper_server.service.delegation import LentRecord, OwnLicense, Share, Site
 from seatkeeper_server.service.ports import FactRecord, PoolKey
+from seatkeeper_server.statements import HourOfUse, Snapshot
 from seatkeeper_server.store.rows import (
     Row,
     json_text,
@@ -25,7 +26,6 @@ from seatkeeper_server.store.rows import (
     to_holding,
 )
 from seatkeeper_server.store.transaction import SqlTransaction
-from seatkeeper_server.tokens import HourOfUse, Snapshot
 
 EVERY_FACT = 1_000_000  # a report covers at most so many
 

@@ -20,9 +20,9 @@ from seatkeeper_server.keys import Random, TenantKeys, new_tenant_keys
 from seatkeeper_server.sealing import SECRET_BYTES, SealKey
 from seatkeeper_server.service.catalogue import CannotDo, SealedCode
 from seatkeeper_server.service.delegation import Site
+from seatkeeper_server.statements import MAX_TOKEN, public_text, sealing_kid
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.rows import micros
-from seatkeeper_server.tokens import MAX_TOKEN, public_text, sealing_kid
 
 OURSELVES: Final = ""  # whose keys a local server's own are
 
