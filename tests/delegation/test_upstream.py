@@ -425,6 +425,14 @@ def test_pauses_grow_and_are_bounded() -> None:
     assert pause_after(4, 0.0) == pause_after(4, 1.0) / 2
 
 
+def test_who_exchanges_often_tries_again_soon() -> None:
+    """The first pause is no longer than the time between two exchanges; later ones grow alike."""
+    whole = [pause_after(failures, 1.0, timedelta(seconds=2)) for failures in (1, 2, 3, 10**9)]
+
+    assert whole == [timedelta(seconds=2), timedelta(seconds=4), timedelta(seconds=8), HOUR]
+    assert pause_after(1, 1.0, timedelta(minutes=5)) == timedelta(seconds=15)
+
+
 @pytest.mark.parametrize("url", ["licenses.example.com", "ftp://x", "https://", "https://a:b@x", "https://x?y", "https://x:y"])
 def test_what_is_no_address(url: str) -> None:
     """A vendor's server is named by http or https and a host, and by nothing that could be a secret."""

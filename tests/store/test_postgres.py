@@ -509,6 +509,7 @@ def no_standby(cluster: Cluster) -> Iterator[None]:
     """Have commits wait for a standby that isn't there."""
     set_standbys(cluster, "'nobody'")
     try:
+        wait_until_commits_wait(cluster)
         yield
     finally:
         set_standbys(cluster, "''")
@@ -520,6 +521,19 @@ def set_standbys(cluster: Cluster, names: str) -> None:
     deadline = time.monotonic() + 10
     while cluster.admin("SHOW synchronous_standby_names") != [(names.strip("'"),)] and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def wait_until_commits_wait(cluster: Cluster) -> None:
+    """See that the setting has arrived: commits go by what the checkpointer has read of it, which may be the last to do so."""
+    deadline = time.monotonic() + 10
+    with ThreadPoolExecutor(1) as beside:
+        while time.monotonic() < deadline:
+            commit = beside.submit(cluster.admin, "SELECT pg_logical_emit_message(true, 'probe', 'x')")
+            while not commit.done():
+                if cluster.admin("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"):
+                    commit.result(5)
+                    return
+    raise AssertionError("commits don't wait for the standby")
 
 
 def test_a_full_disk_is_told_and_nothing_is_kept(cluster: Cluster) -> None:

@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.nursery import Child, nursery
+
 BIN = Path(sysconfig.get_path("scripts"))
 STARTS_WITHIN = 30.0  # seconds
 STOPS_WITHIN = 20.0
+OF_THE_INTERPRETER = ("PYTHON", "LC_", "LANG")  # it reads them when it starts
 
 Finished = subprocess.CompletedProcess[str]
 
@@ -55,6 +58,8 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 def seatkeeper(*arguments: str | Path, timeout: float = 60, **environment: str) -> Finished:
     """Run a verb of `seatkeeper` to its end."""
+    if not any(name.startswith(OF_THE_INTERPRETER) for name in environment):
+        return nursery().run(arguments, clean_environment(**environment), timeout=timeout)
     return subprocess.run(
         [BIN / "seatkeeper", *arguments],
         env=clean_environment(**environment),
@@ -87,7 +92,7 @@ class CloudServer:
     kind: str = "cloud"
     url: str = ""
     start_line: str = ""
-    _process: "subprocess.Popen[str] | None" = None
+    _process: "subprocess.Popen[str] | Child | None" = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -109,11 +114,14 @@ class CloudServer:
 
     def start(self) -> None:
         """Start it and wait until it says that it listens."""
-        command = [*self.wrapper, BIN / "seatkeeper", self.kind, *self._where, "--port", str(self.port), *self.options]
+        arguments = [self.kind, *self._where, "--port", str(self.port), *self.options]
+        environment = clean_environment(**self.environment)
         with self.log.open("a") as log:
-            self._process = subprocess.Popen(
-                command, env=clean_environment(**self.environment), stdout=subprocess.PIPE, stderr=log, text=True
-            )
+            if self.wrapper:
+                command = [*self.wrapper, BIN / "seatkeeper", *arguments]
+                self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+            else:
+                self._process = nursery().start(arguments, environment, stderr=log)
         assert self._process.stdout is not None
         self.start_line = self._process.stdout.readline()  # an end of file, too, ends the wait
         if "http" not in self.start_line:

@@ -266,7 +266,7 @@ class Upstream:
             if kept is None or kept.url != connection.url:
                 return
             failures = kept.failures + 1
-            next_at = visit.now + pause_after(failures, self._chance())
+            next_at = visit.now + pause_after(failures, self._chance(), self._every)
             visit.connections.save(
                 replace(kept, tried_at=visit.now, next_at=next_at, failures=failures, error=visible(str(error)))
             )

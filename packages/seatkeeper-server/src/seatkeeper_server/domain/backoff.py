@@ -12,12 +12,15 @@ from typing import Final
 
 FIRST: Final = timedelta(seconds=15)
 LONGEST: Final = timedelta(hours=1)
-_MOST_DOUBLINGS: Final = 10  # 15 s, doubled so often, is more than an hour
+_MOST_DOUBLINGS: Final = 12  # a second, doubled so often, is more than an hour
 
 
-def pause_after(failures: int, chance: float) -> timedelta:
-    """Give how long to wait after so many failures in a row (at least 1): between a half and all of it, by chance."""
-    whole: timedelta = min(LONGEST, FIRST * (1 << min(failures - 1, _MOST_DOUBLINGS)))
+def pause_after(failures: int, chance: float, every: timedelta = FIRST) -> timedelta:
+    """Give how long to wait after so many failures in a row (at least 1): between a half and all of it, by chance.
+
+    Who exchanges more often than every 15 seconds also tries again sooner: `every` is how often.
+    """
+    whole: timedelta = min(LONGEST, min(FIRST, every) * (1 << min(failures - 1, _MOST_DOUBLINGS)))
     return whole * (0.5 + chance / 2)
 
 
