@@ -152,9 +152,9 @@ def comes_true(is_true: Callable[[], bool], within: float = WITHIN) -> bool:
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    """A vendor who has sold five seats, a site that nobody knows yet, and a line between them."""
-    given = {"SEATKEEPER_CONSOLE_PASSWORD": PASSWORD, "SEATKEEPER_EXCHANGE_EVERY": "1"}
+def town(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Town]:
+    """A vendor who has sold five seats, a site that nobody knows yet, and a line between them; it exchanges every second."""
+    given = {"SEATKEEPER_CONSOLE_PASSWORD": PASSWORD, "SEATKEEPER_EXCHANGE_EVERY": getattr(request, "param", "1")}
     with (
         CloudServer(tmp_path / "vendor") as cloud,
         CloudServer(tmp_path / "site", kind="local", environment=given) as local,
@@ -280,6 +280,7 @@ def test_from_carried_tokens_to_a_connection_and_back(town: Town, tmp_path: Path
     assert town.site["state"] == "ok"
 
 
+@pytest.mark.parametrize("town", ["3600"], indirect=True)  # seconds: no report of its own is under way when it is disconnected
 def test_a_site_is_connected_by_api(town: Town) -> None:
     """The administrator's own console can do it; a wrong code is told with its code, and nothing is remembered."""
     wrong = {"cloudUrl": town.line.url, "activationCode": "0" * 25, "serverName": "lab-1"}
