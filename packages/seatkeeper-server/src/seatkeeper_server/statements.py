@@ -5,6 +5,7 @@ They are values only. How they are signed and sealed is in `tokens.py`; whether 
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Final
 
@@ -202,6 +203,11 @@ class LicenseEnded(Said, frozen=True, kw_only=True, tag_field="kind", tag="licen
 
 FromSite = LicenseRequest | Reported | ShareRemoved | LicenseEnded
 FromVendor = LicenseGiven | GrantGiven
+
+
+def at(moment: Moment) -> datetime:
+    """Give a moment that a document names."""
+    return datetime.fromtimestamp(moment, tz=UTC)
 
 
 def kind_of(said: Said) -> str:

@@ -1,6 +1,6 @@
 """What a vendor's server and a license server at a customer's site know of each other: values, and who keeps them.
 
-`lending.py` is the vendor's side and `grants.py` the site's; both are handed a `SiteBook`, which the store implements, and a
+`lending` is the vendor's side and `grants` the site's; both are handed a `SiteBook`, which the store implements, and a
 `Keyholder`, which signs, seals and certifies.
 """
 
@@ -16,7 +16,7 @@ from seatkeeper.protocol.documents import Covers
 from seatkeeper_server.domain.holdings import Holding
 from seatkeeper_server.domain.shares import Amounts, Grant
 from seatkeeper_server.domain.sites import SiteState
-from seatkeeper_server.domain.terms import Switch
+from seatkeeper_server.domain.terms import Right, Switch
 from seatkeeper_server.service.catalogue import Bought, CannotDo, Catalogue, Vault
 from seatkeeper_server.service.connections import ConnectionBook
 from seatkeeper_server.service.ports import FactRecord, PoolKey
@@ -208,6 +208,11 @@ class OwnLicense:
     ended_at: datetime | None = None
 
     @property
+    def is_licensed(self) -> bool:
+        """Whether it was given, and not given back."""
+        return self.site_id is not None and self.ended_at is None
+
+    @property
     def suspect_until(self) -> datetime | None:
         """Until when it goes on serving although it is suspect; None if it is not."""
         return None if self.state_since is None else self.state_since + self.patience
@@ -350,18 +355,12 @@ class SiteBook(Protocol):
         """Have an entitlement as a document says it is, all but its rights and codes."""
         ...
 
-    def put_right(
-        self, key: PoolKey, right: str, kind: str, bought: int | None, overdraft: tuple[str, int], cap: int | None
-    ) -> None:
+    def put_right(self, key: PoolKey, right: Right) -> None:
         """Have so much of a right in an entitlement; what is taken of it stays."""
         ...
 
     def drop_codes(self, tenant_id: str, group_id: str) -> None:
         """Forget a group's activation codes."""
-        ...
-
-    def set_end(self, key: PoolKey, ends_at: datetime) -> None:
-        """Set when an entitlement ends here."""
         ...
 
     def believed(self, key: PoolKey) -> list[tuple[Amounts, datetime]]:

@@ -3,33 +3,32 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from msgspec import json
-
 from seatkeeper_server.domain.facts import CHAIN_START
 from seatkeeper_server.domain.holdings import Holding
 from seatkeeper_server.domain.shares import Amounts, Grant
 from seatkeeper_server.domain.sites import SiteState
-from seatkeeper_server.domain.terms import Switch
+from seatkeeper_server.domain.terms import Right, Switch
 from seatkeeper_server.domain.timekeeping import MICROSECOND
 from seatkeeper_server.service.delegation import LentRecord, OwnLicense, Share, Site
 from seatkeeper_server.service.ports import FactRecord, PoolKey
 from seatkeeper_server.statements import HourOfUse, Snapshot
 from seatkeeper_server.store.rows import (
     Row,
+    from_right,
     json_text,
     maybe_micros,
     maybe_moment,
     micros,
     moment,
+    named,
     span,
     to_fact,
     to_holding,
+    to_rights,
 )
 from seatkeeper_server.store.transaction import SqlTransaction
 
 EVERY_FACT = 1_000_000  # a report covers at most so many
-
-_read_rights = json.Decoder(dict[str, int]).decode
 
 
 class Sites:
@@ -101,7 +100,7 @@ class Sites:
     def grants(self, tenant_id: str, share_id: str) -> list[Grant]:
         """Give the documents of a share that may be in force, oldest first."""
         found = self._tx.query("share_grants", tenant_id=tenant_id, share_id=share_id)
-        return [Grant(row[0], _read_rights(row[1]), moment(row[2])) for row in found]
+        return [Grant(row[0], to_rights(row[1]), moment(row[2])) for row in found]
 
     def save_grants(self, tenant_id: str, share_id: str, grants: Sequence[Grant], now: datetime) -> None:
         """Keep these documents of a share, and no others."""
@@ -123,7 +122,7 @@ class Sites:
 
     def snapshot(self, key: PoolKey) -> Snapshot:
         """Give an entitlement in words, without rights and codes."""
-        row = self._tx.query("lending_snapshot", tenant_id=key[0], entitlement_id=key[1])[0]
+        row = self._tx.query("lending_snapshot", **named(key))[0]
         return Snapshot(
             entitlement_id=row[0],
             group_id=row[1],
@@ -159,7 +158,7 @@ class Sites:
 
     def set_switch(self, key: PoolKey, switch: Switch) -> None:
         """Switch an entitlement on or off."""
-        self._tx.execute("set_switch", tenant_id=key[0], entitlement_id=key[1], switch=switch.value)
+        self._tx.execute("set_switch", **named(key), switch=switch.value)
 
     def save_use(self, tenant_id: str, share_id: str, hours: Sequence[HourOfUse]) -> None:
         """Keep the hours of use that a server reported."""
@@ -296,34 +295,18 @@ class Sites:
             head=CHAIN_START.hex(),
         )
 
-    def put_right(
-        self, key: PoolKey, right: str, kind: str, bought: int | None, overdraft: tuple[str, int], cap: int | None
-    ) -> None:
+    def put_right(self, key: PoolKey, right: Right) -> None:
         """Have so much of a right in an entitlement; what is taken of it stays."""
-        self._tx.execute(
-            "put_right",
-            tenant_id=key[0],
-            entitlement_id=key[1],
-            key=right,
-            kind=kind,
-            bought=bought,
-            overdraft_kind=overdraft[0],
-            overdraft_value=overdraft[1],
-            cap=cap,
-        )
+        self._tx.execute("put_right", **named(key), **from_right(right))
 
     def drop_codes(self, tenant_id: str, group_id: str) -> None:
         """Forget a group's activation codes."""
         self._tx.execute("drop_codes", tenant_id=tenant_id, group_id=group_id)
 
-    def set_end(self, key: PoolKey, ends_at: datetime) -> None:
-        """Set when an entitlement ends here."""
-        self._tx.execute("set_end", tenant_id=key[0], entitlement_id=key[1], ends_at=micros(ends_at))
-
     def believed(self, key: PoolKey) -> list[tuple[Amounts, datetime]]:
         """Give what every place that counts takes, and until when somebody may believe in it."""
-        found = self._tx.query("believed", tenant_id=key[0], entitlement_id=key[1])
-        return [(_read_rights(row[0]), moment(max(row[1], row[2]))) for row in found]
+        found = self._tx.query("believed", **named(key))
+        return [(to_rights(row[0]), moment(max(row[1], row[2]))) for row in found]
 
     def facts_after(self, key: PoolKey, number: int) -> list[FactRecord]:
         """Give the facts of an entitlement after a number."""
@@ -406,5 +389,5 @@ def _to_lent(row: Row) -> LentRecord:
         reported_head=row[9],
         warned=row[10],
         reported_at=maybe_moment(row[11]),
-        base=_read_rights(row[12]),
+        base=to_rights(row[12]),
     )

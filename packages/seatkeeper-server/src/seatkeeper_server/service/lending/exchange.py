@@ -5,7 +5,6 @@ again, so that nothing is lost with an answer. Whoever calls `apply` has taken t
 """
 
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.domain.terms import SEAT
@@ -14,7 +13,7 @@ from seatkeeper_server.service.delegation import Applied, Exchanged, Site, Token
 from seatkeeper_server.service.lending import documents, hearing, licenses, reports, returns, shares
 from seatkeeper_server.service.lending.lender import LICENSE_LEASE, Lender
 from seatkeeper_server.service.wording import counted, spoken
-from seatkeeper_server.statements import FromSite, LicenseEnded, LicenseRequest, Reported, ShareRemoved
+from seatkeeper_server.statements import FromSite, LicenseEnded, LicenseRequest, Reported, ShareRemoved, at
 
 
 def apply(lender: Lender, token: str) -> Applied:
@@ -42,7 +41,7 @@ def _given_back(lender: Lender, said: ShareRemoved) -> Applied:
 def _sum(said: ShareRemoved) -> str:
     seats = sum(still.rights.get(SEAT, 0) for still in said.out)
     until = max(still.until for still in said.out)
-    return f"{counted(seats, 'seat')} until {spoken(datetime.fromtimestamp(until, tz=UTC))} at the latest"
+    return f"{counted(seats, 'seat')} until {spoken(at(until))} at the latest"
 
 
 # --- over a line ---------------------------------------------------------------------------------------------------

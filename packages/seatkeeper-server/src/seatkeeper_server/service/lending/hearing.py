@@ -4,14 +4,13 @@ Opening a document changes nothing. `heard` notes that it came; whether what it 
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from seatkeeper_server import tokens
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.service.catalogue import Bought
 from seatkeeper_server.service.delegation import Share, Site, TokenRefused, readable
 from seatkeeper_server.service.lending.lender import Lender
-from seatkeeper_server.statements import FromSite, LicenseRequest, Said, ShareRemoved, public_text, sealing_kid
+from seatkeeper_server.statements import FromSite, LicenseRequest, Said, ShareRemoved, at, public_text, sealing_kid
 
 
 def read(lender: Lender, token: str) -> FromSite:
@@ -72,7 +71,7 @@ def heard(lender: Lender, said: Said) -> Site:
     """
     site = next(site for site in lender.sites() if site.site_id == said.site)
     apply_once(lender, said.jti)
-    made_at = datetime.fromtimestamp(said.iat, tz=UTC)
+    made_at = at(said.iat)
     if said.seq < site.heard and site.heard_made_at is not None and made_at <= site.heard_made_at:
         return site
     if said.seq <= site.heard:

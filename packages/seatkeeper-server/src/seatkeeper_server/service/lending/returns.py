@@ -6,7 +6,7 @@ Whoever calls has taken the turn (`Lender.take_turn`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from seatkeeper_server.domain.shares import Grant, Layer, together
 from seatkeeper_server.domain.terms import Switch
@@ -16,7 +16,7 @@ from seatkeeper_server.service.lending import hearing, places, reports
 from seatkeeper_server.service.lending.lender import Lender
 from seatkeeper_server.service.lending.shares import serve
 from seatkeeper_server.service.wording import spoken
-from seatkeeper_server.statements import ShareRemoved, kind_of
+from seatkeeper_server.statements import ShareRemoved, at, kind_of
 
 
 def take_back(lender: Lender, entitlement_id: str, token: str | None, called: str | None) -> None:
@@ -65,8 +65,8 @@ def _still_out(lender: Lender, share: Share, said: ShareRemoved, number: int, mo
             raise TokenRefused(
                 "offline.malformed", f"this token gives back {amount} of {key or 'the seats'}: more than was lent"
             )
-    ends_at = datetime.fromtimestamp(still.until, tz=UTC)
-    counted_from_now = lender.now + (ends_at - datetime.fromtimestamp(said.iat, tz=UTC))
+    ends_at = at(still.until)
+    counted_from_now = lender.now + (ends_at - at(said.iat))
     return Grant(said.use.number + number, still.rights, min(counted_from_now, ends_at + share.skew))
 
 
