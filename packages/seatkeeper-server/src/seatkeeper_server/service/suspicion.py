@@ -10,7 +10,8 @@ from typing import Final
 from seatkeeper_server.domain.facts import Note
 from seatkeeper_server.domain.sites import OVER, SiteState, warned
 from seatkeeper_server.service import recording
-from seatkeeper_server.service.delegation import Books, LentRecord, OwnLicense
+from seatkeeper_server.service.delegation import LentRecord, OwnLicense
+from seatkeeper_server.service.site_books import Books
 from seatkeeper_server.service.timekeeping import set_clock_back
 from seatkeeper_server.statements import FromVendor, at
 

@@ -20,10 +20,11 @@ from datetime import datetime
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.domain.terms import SEAT
 from seatkeeper_server.service.connections import Letter
-from seatkeeper_server.service.delegation import Applied, Books, Keyholder, Lent, License, TokenRefused
+from seatkeeper_server.service.delegation import Applied, Lent, License, TokenRefused
 from seatkeeper_server.service.grants import documents, licenses, reports, returns, shares
 from seatkeeper_server.service.grants.server import LocalServer
 from seatkeeper_server.service.ports import Random
+from seatkeeper_server.service.site_books import Books, Keyholder
 from seatkeeper_server.service.suspicion import suspect
 from seatkeeper_server.service.wording import spoken
 from seatkeeper_server.statements import FromVendor, GrantGiven, LicenseGiven, at

@@ -10,8 +10,9 @@ from datetime import datetime
 from seatkeeper_server.domain.facts import Note
 from seatkeeper_server.service import recording
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound
-from seatkeeper_server.service.delegation import Books, Keyholder, Lent, LentRecord, OwnLicense
+from seatkeeper_server.service.delegation import Lent, LentRecord, OwnLicense
 from seatkeeper_server.service.ports import PoolKey, Random
+from seatkeeper_server.service.site_books import Books, Keyholder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

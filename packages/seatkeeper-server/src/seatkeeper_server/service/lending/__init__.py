@@ -18,11 +18,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from seatkeeper_server.service.catalogue import Bought
-from seatkeeper_server.service.delegation import Applied, Books, Exchanged, Export, Keyholder, ShareUse, Site
+from seatkeeper_server.service.delegation import Applied, Exchanged, Export, ShareUse, Site
 from seatkeeper_server.service.lending import exchange, hearing, licenses, reports, returns, shares
 from seatkeeper_server.service.lending.lender import Lender
 from seatkeeper_server.service.lending.licenses import site_code
 from seatkeeper_server.service.ports import Random
+from seatkeeper_server.service.site_books import Books, Keyholder
 from seatkeeper_server.statements import FromSite
 
 __all__ = ["Lending", "site_code"]

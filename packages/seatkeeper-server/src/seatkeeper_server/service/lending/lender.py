@@ -13,8 +13,9 @@ from seatkeeper_server.domain.holdings import Holding
 from seatkeeper_server.domain.shares import Grant
 from seatkeeper_server.service import recording
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound, Tenant
-from seatkeeper_server.service.delegation import Books, Keyholder, Share, Site
+from seatkeeper_server.service.delegation import Share, Site
 from seatkeeper_server.service.ports import Random
+from seatkeeper_server.service.site_books import Books, Keyholder
 
 LICENSE_PRODUCT: Final = "Local License Server"
 LICENSE_LEASE: Final = timedelta(days=365)  # after which a server's license has to be renewed

@@ -19,10 +19,11 @@ from seatkeeper_server.domain.terms import Mode
 from seatkeeper_server.service import selling
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import Bought, CannotDo, NotFound
-from seatkeeper_server.service.delegation import Books, Keyholder, Site, TokenRefused
+from seatkeeper_server.service.delegation import Site, TokenRefused
 from seatkeeper_server.service.lending import documents, hearing, places
 from seatkeeper_server.service.lending.lender import LICENSE_LEASE, LICENSE_PRODUCT, Lender, licenses_of
 from seatkeeper_server.service.ports import HoldingRecord, Random
+from seatkeeper_server.service.site_books import Books, Keyholder
 from seatkeeper_server.service.workspace import Workspace
 from seatkeeper_server.statements import LicenseEnded, LicenseRequest, kind_of
 
