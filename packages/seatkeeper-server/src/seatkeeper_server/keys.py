@@ -37,6 +37,7 @@ from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url, b64url_bytes
 from seatkeeper.protocol.trust import open_lease, read_unverified_lease
 from seatkeeper_server.domain.terms import Kind, is_feature
+from seatkeeper_server.domain.timekeeping import EARLIER_BY
 from seatkeeper_server.sealing import SECRET_BYTES, SealKey, SealKeyError
 from seatkeeper_server.service.calls import Entitlement, Served, TokenClaims
 
@@ -54,7 +55,6 @@ __all__ = [
 ]
 
 CERTIFICATE_LASTS: Final = timedelta(days=365)
-EARLIER_BY: Final = timedelta(days=1)  # a certificate is valid from before it was made: two clocks of one house may differ
 RELOAD_AFTER: Final = 60.0  # seconds; how soon a key renewed by another process is used here
 TOKENS_AT_HAND: Final = 1024  # access tokens per tenant whose HMAC is remembered: as many as may be under way
 CODES_AT_HAND: Final = 256  # codes per tenant whose hash is remembered: a customer's programs all show the same one

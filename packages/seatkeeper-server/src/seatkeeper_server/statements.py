@@ -1,10 +1,11 @@
 """What documents between a vendor's server and a license server at a customer's site say, and in which bounds.
 
 They are values only. How they are signed and sealed is in `tokens.py`; whether one may be applied is decided in
-`service/lending.py` and `service/grants.py`.
+`service/lending` and `service/grants`.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Final
 
@@ -202,6 +203,16 @@ class LicenseEnded(Said, frozen=True, kw_only=True, tag_field="kind", tag="licen
 
 FromSite = LicenseRequest | Reported | ShareRemoved | LicenseEnded
 FromVendor = LicenseGiven | GrantGiven
+
+
+def at(moment: Moment) -> datetime:
+    """Give a moment that a document names."""
+    return datetime.fromtimestamp(moment, tz=UTC)
+
+
+def kind_of(said: Said) -> str:
+    """Give the word by which a document says what it is."""
+    return str(type(said).__struct_config__.tag)
 
 
 def sealing_kid(public_key: str) -> str:

@@ -2,8 +2,7 @@
 
 They travel by hand, by mail or over HTTPS, as one line of text: a JWE (RFC 7516; X25519 and AES-256-GCM) around a JWS (Ed25519)
 around claims. Each says which number it has in its direction and has an id of its own, so that a receiver applies it once and
-in order. This module seals and opens; whether a document may be applied is decided in `service/lending.py` and
-`service/grants.py`.
+in order. This module seals and opens; whether a document may be applied is decided in `service/lending` and `service/grants`.
 
 The first one, by which a server asks for its license, has no receiver's key yet: it is sealed under the activation code, which
 both sides know and nobody between them. Inside is a challenge, and the answer has to repeat it: so the server knows that its
@@ -29,7 +28,17 @@ from seatkeeper.protocol.documents import UNREADABLE
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url
 from seatkeeper.protocol.trust import Trust
-from seatkeeper_server.statements import MAX_TOKEN, FromSite, FromVendor, LicenseRequest, Said, TooLong, Unreadable, sealing_kid
+from seatkeeper_server.statements import (
+    MAX_TOKEN,
+    FromSite,
+    FromVendor,
+    LicenseRequest,
+    Said,
+    TooLong,
+    Unreadable,
+    kind_of,
+    sealing_kid,
+)
 
 TYPE: Final = "seatkeeper-token+jwt"
 SEALED: Final = "seatkeeper-token+jwe"
@@ -130,7 +139,7 @@ def open_by_code(token: str, code: str) -> LicenseRequest:
     signed = _unsealed(token, OctKey.import_key(_code_key(code)))
     claims = _from_site(_payload(signed))
     if not isinstance(claims, LicenseRequest):
-        raise Unreadable("malformed", f"this token is a {_kind(claims)}, not a request for a license")
+        raise Unreadable("malformed", f"this token is a {kind_of(claims)}, not a request for a license")
     _sealing_key(claims.sealing_key)
     _verify(signed, _public_key(claims.signing_key))
     return claims
@@ -222,7 +231,3 @@ def _sealing_key(text: str) -> None:
         X25519PublicKey.from_public_bytes(envelopes.unb64url(text))
     except (EnvelopeError, ValueError):
         raise Unreadable("malformed", "the sealing key that this token names is none") from None
-
-
-def _kind(claims: Said) -> str:
-    return str(type(claims).__struct_config__.tag)

@@ -1,21 +1,20 @@
 """The fake server's Licensing API: routes, nonces, keyed repeats, documents, refusals. No socket; see `testing.py`."""
 
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, TypeVar
 
-from msgspec import UNSET, Meta, Raw, Struct, ValidationError, json
+from msgspec import Meta, Raw, Struct, ValidationError, json
 from msgspec.structs import replace
 
 from seatkeeper._fake_pool import Feature, Place, Pool, Rejection
+from seatkeeper._fake_replies import denial_of, holders, invalid_field, moment, next_free_by, problem, reply, sentence
 from seatkeeper._fake_signing import Signer, new_id
 from seatkeeper._wire import Reply
 from seatkeeper.protocol import devices, ids
-from seatkeeper.protocol.codes import ALPHABET, canonical, make_code
+from seatkeeper.protocol.codes import canonical, make_code
 from seatkeeper.protocol.documents import (
     MAX_BODY_BYTES,
     MAX_LIST_BYTES,
@@ -27,8 +26,6 @@ from seatkeeper.protocol.documents import (
     ActivationEntitlement,
     ActivationState,
     CodeCredentials,
-    Denial,
-    ErrorBody,
     FeatureAnswer,
     FeatureRequest,
     FeatureState,
@@ -39,14 +36,10 @@ from seatkeeper.protocol.documents import (
     PlanTerms,
     RefreshAnswer,
     RefreshRequest,
-    Remedy,
-    SeatHolder,
     StatusAnswer,
     StatusRequest,
     UsageRequest,
-    ValidationProblem,
 )
-from seatkeeper.protocol.problems import PROBLEMS
 
 Body = TypeVar("Body", bound=Struct)
 
@@ -110,15 +103,15 @@ class Api:
             case Rejection():
                 return self._refusal(error, request)
             case ValidationError():
-                return _problem("validation", str(error), invalid=_invalid_field(str(error)))
+                return problem("validation", str(error), invalid=invalid_field(str(error)))
             case _:
-                return _problem("body.unparsable")
+                return problem("body.unparsable")
 
     def _nowhere(self, path: str) -> Reply:
         allowed = ", ".join(method for method, known in self._routes if known == path)
         if not allowed:
-            return _problem("notFound")
-        answer = _problem("notFound", f"this path answers to {allowed} only")
+            return problem("notFound")
+        answer = problem("notFound", f"this path answers to {allowed} only")
         return Reply(405, {**answer.headers, "allow": allowed}, answer.body)
 
     # --- taking and keeping a seat ---------------------------------------------------------------------------------
@@ -144,7 +137,7 @@ class Api:
             lease=self._lease(place, asked),
             certificate=self.signer.certificate,
         )
-        return _reply(status, answer, place.nonce)
+        return reply(status, answer, place.nonce)
 
     def _refresh(self, request: Request) -> Reply:
         place, asked = self._kept(request)
@@ -154,7 +147,7 @@ class Api:
             lease=self._lease(place, asked),
             certificate=self.signer.certificate,
         )
-        return _reply(200, answer, place.nonce)
+        return reply(200, answer, place.nonce)
 
     def _kept(self, request: Request) -> tuple[Place, RefreshRequest]:
         place, asked = self._place(request), _read(request, RefreshRequest)
@@ -195,7 +188,7 @@ class Api:
         if place is not None and generation == place.generation:
             end = self.pool.give_up if self._is_vouched_for(place, request) else self.pool.take_back
             end(place)
-        return _reply(204)
+        return reply(204)
 
     def _is_vouched_for(self, place: Place, request: Request) -> bool:
         """Tell whether the device gives the place back that it was given to; whoever saw the token could."""
@@ -209,7 +202,7 @@ class Api:
     def _state(self, request: Request) -> Reply:
         place = self._place(request)
         self._present(place, request)
-        return _reply(200, self._seen(place), request.headers.get("n-nonce"))
+        return reply(200, self._seen(place), request.headers.get("n-nonce"))
 
     def _entitlement(self, request: Request) -> Reply:
         place = self._place(request)
@@ -233,9 +226,9 @@ class Api:
             maintenance_expiry_date=None,
             seat_count=self.pool.seats,
             expiry_date=None,
-            snapshot_date=_moment(self.now()),
+            snapshot_date=moment(self.now()),
         )
-        return _reply(200, bought, request.headers.get("n-nonce"))
+        return reply(200, bought, request.headers.get("n-nonce"))
 
     def _status(self, request: Request) -> Reply:
         asked, now = _read(request, StatusRequest), self.now()
@@ -251,13 +244,13 @@ class Api:
             free=max(0, self.pool.seats - used),
             overdraft=0,
             line=0,
-            holders=self._holders(),
-            next_free_by=self._next_free_by(),
+            holders=holders(self.pool, now),
+            next_free_by=next_free_by(self.pool, now),
         )
-        return _reply(200, answer)
+        return reply(200, answer)
 
     def _keys(self, request: Request) -> Reply:
-        return _reply(
+        return reply(
             200,
             KeysAnswer(tenant_id=self.signer.tenant, public_key=self.signer.public_key, certificates=[self.signer.certificate]),
         )
@@ -283,13 +276,13 @@ class Api:
             total=state.total,
             lease=self._lease(place, asked),
         )
-        return _reply(200, answer, place.nonce)
+        return reply(200, answer, place.nonce)
 
     def _usage(self, request: Request) -> Reply:
         place, asked = self._held(request), _read(request, UsageRequest)
         self._require_key(place, request)
         self._once(place, request, lambda: self.pool.use(asked.key))
-        return _reply(204, None, place.nonce)
+        return reply(204, None, place.nonce)
 
     # --- tokens and nonces -----------------------------------------------------------------------------------------
 
@@ -433,9 +426,9 @@ class Api:
             seat_id=place.seat_id,
             seat_name=place.seat_name,
             username=place.holder.user if place.holder else None,
-            activated=_moment(place.since),
-            last_lease=_moment(place.refreshed_at),
-            lease_expiry=_moment(place.expires_at),
+            activated=moment(place.since),
+            last_lease=moment(place.refreshed_at),
+            lease_expiry=moment(place.expires_at),
             features=[self._feature_state(place, feature) for feature in self.pool.features.values()],
         )
 
@@ -446,31 +439,14 @@ class Api:
         active = (place.spent if feature.type == "usageCount" else place.drawn).get(feature.key, 0)
         return FeatureState(key=feature.key, type=feature.type, active=active, available=left, total=feature.total)
 
-    def _holders(self) -> list[SeatHolder]:
-        held = self.pool.held(self.now())
-        return [
-            SeatHolder(
-                seat_name=place.seat_name or place.seat_id,
-                since=_moment(place.since),
-                lease_expiry=_moment(place.expires_at),
-                borrowed_until=_moment(place.expires_at) if place.borrowed else None,
-            )
-            for place in held[:20]
-        ]
-
-    def _next_free_by(self) -> datetime | None:
-        now = self.now()
-        ends = [end for place in self.pool.places.values() for end in place.free_by(now)]
-        return _moment(min(ends)) if ends else None
-
     def _refusal(self, rejection: Rejection, request: Request) -> Reply:
         """Give the error body; an answer that used a nonce up carries the next one even if it is a refusal."""
         if rejection.code == "validation":
-            return _problem("validation", str(rejection), invalid=rejection.feature)
+            return problem("validation", str(rejection), invalid=rejection.feature)
         cause = rejection.__cause__ if isinstance(rejection.__cause__, Rejection) else rejection
-        denial = self._denial(cause) if cause.code in {"seats.exhausted", "feature.exhausted"} else None
-        said = str(rejection) if denial is None else _sentence(rejection.code, denial)
-        return _problem(rejection.code, said, denial=denial, nonce=self._nonce_after(rejection, request))
+        denial = denial_of(cause, self.pool, self.now()) if cause.code in {"seats.exhausted", "feature.exhausted"} else None
+        said = str(rejection) if denial is None else sentence(rejection.code, denial)
+        return problem(rejection.code, said, denial=denial, nonce=self._nonce_after(rejection, request))
 
     def _nonce_after(self, rejection: Rejection, request: Request) -> str | None:
         if request.headers.get("n-nonce") is None or rejection.code in {"nonce.stale", "token.invalid", "seat.takenOver"}:
@@ -480,56 +456,6 @@ class Api:
         except Rejection:
             return None
         return place.nonce if place is not None else None
-
-    def _denial(self, rejection: Rejection) -> Denial:
-        now, key = self.now(), rejection.feature
-        feature = self.pool.features[key] if key is not None else None
-        limit = self.pool.seats if feature is None else feature.total
-        comes_back = (feature is None or feature.type == "elementPool") and rejection.wanted <= (limit or 0)
-        holders = self._holders() if comes_back else []
-        return Denial(
-            id="D-" + "".join(secrets.choice(ALPHABET) for _ in range(6)),
-            rule="pool-full" if feature is None else "feature-exhausted",
-            limit=limit,
-            used=self.pool.used(now) if feature is None else self.pool.in_use(feature, now),
-            overdraft=0,
-            line=0,
-            feature=key,
-            wanted=None if feature is None else rejection.wanted,
-            product_name="fake",
-            holders=holders,
-            holders_more=max(0, len(self.pool.held(now)) - len(holders)) if comes_back else 0,
-            next_free_by=self._next_free_by() if comes_back else None,
-            remedies=[*([_WAIT, _FREE] if comes_back else [_LESS]), _ASK],
-        )
-
-
-# The real server's words, for tests that look at what a user will read; `tests/licensing` holds the two together.
-
-_WAIT = Remedy(kind="wait", text="Try again: a place comes back when a holder ends, or when its lease ends without a refresh.")
-_FREE = Remedy(
-    kind="free",
-    text="If a listed holder is known to be dead, the server's administrator can free its seat: seatkeeper free USER@HOST.",
-)
-_LESS = Remedy(kind="renew", text="Waiting doesn't help: ask for less, or buy more of it.")
-_ASK = Remedy(kind="contact", text="Ask the vendor of this program.")
-
-
-def _sentence(problem: str, denial: Denial) -> str:
-    full = f"{denial.used} of {denial.limit}"
-    what = f"Every seat of {denial.product_name} is taken: {full}."
-    if denial.feature is not None:
-        left = f"Not enough of {denial.feature} is left in {denial.product_name}"
-        what = f"{left}: {denial.wanted} wanted, {full} taken."
-    lead = "It was not held any more, and no place is left. " if problem == "seat.gone" else ""
-    return f"{lead}{what}{_earliest_end(denial)}"
-
-
-def _earliest_end(denial: Denial) -> str:
-    if denial.next_free_by is None:
-        return ""
-    end = denial.next_free_by.replace(tzinfo=None).isoformat(" ", "seconds")
-    return f" The earliest lease ends and its place comes back by {end} UTC, unless it is refreshed."
 
 
 def _own_headers(headers: Mapping[str, str], asked: ListedRefresh) -> dict[str, str]:
@@ -552,36 +478,3 @@ def _digest(request: Request) -> bytes:
 
 def _read(request: Request, kind: type[Body]) -> Body:
     return json.decode(request.body or b"{}", type=kind)
-
-
-def _reply(status: int, document: Struct | None = None, nonce: str | None = None) -> Reply:
-    headers = {"content-type": "application/json"} if document is not None else {}
-    if nonce is not None:
-        headers["n-nonce"] = nonce
-    return Reply(status=status, headers=headers, body=b"" if document is None else json.encode(document))
-
-
-def _problem(
-    code: str, details: str = "", *, denial: Denial | None = None, invalid: str | None = None, nonce: str | None = None
-) -> Reply:
-    problem = PROBLEMS[code]
-    said = details if details and details != code else problem.title
-    body = ErrorBody(
-        error=problem.title,
-        details=said,
-        error_code=code,
-        denial=denial if denial is not None else UNSET,
-        validation_errors=[ValidationProblem(message=said, property_name=invalid)] if invalid is not None else UNSET,
-    )
-    return _reply(problem.status, body, nonce)
-
-
-def _invalid_field(message: str) -> str:
-    """Give the name of the field that msgspec complains about."""
-    missing = re.search(r"required field `([^`]+)`", message)
-    path = re.search(r"at `\$\.?([^`]*)`", message)
-    return ".".join(part for part in (path[1] if path else "", missing[1] if missing else "") if part)
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

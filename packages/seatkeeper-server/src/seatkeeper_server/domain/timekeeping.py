@@ -20,6 +20,7 @@ from seatkeeper_server.domain.terms import Mode, Terms
 BEAT = timedelta(seconds=2)
 BEATS_MISSED = 3  # a gap of more beats than this is downtime
 MICROSECOND = timedelta(microseconds=1)
+EARLIER_BY = timedelta(days=1)  # a certificate is valid from before it was made: two clocks may differ, a site's be behind
 
 
 class Alive(Struct, frozen=True):

@@ -6,7 +6,7 @@ the vendor's own chain.
 
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -16,6 +16,7 @@ from seatkeeper_server.domain.facts import Note
 from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.service import recording
 from seatkeeper_server.service.catalogue import CannotDo, Catalogue, NotFound, Vault
+from seatkeeper_server.service.ports import Random
 
 PERMISSIONS: Final = (  # as the public contract names them
     "products:read",
@@ -45,8 +46,6 @@ CLIENT_ID: Final = r"^[A-Za-z](?:[A-Za-z0-9\-_]{0,48}[A-Za-z0-9])?$"
 
 _CLIENT_ID: Final = re.compile(CLIENT_ID.replace("$", r"\Z"), re.ASCII)
 _NO_SECRET: Final = "0" * 64  # what is compared when there is no such client: time must not tell
-
-Random = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from seatkeeper_server.domain.refusals import Flood, Window
 from seatkeeper_server.domain.timekeeping import Alive
 from seatkeeper_server.service.calls import Entitlement, HolderView, LentOut, Served, Who
 
+Random = Callable[[int], bytes]  # so many random bytes
 PoolKey = tuple[str, str]  # tenant id, entitlement id; or tenant id twice for the tenant's own ledger
 
 

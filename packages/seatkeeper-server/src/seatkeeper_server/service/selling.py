@@ -7,7 +7,6 @@ same customer twice is refused unless it is meant. Every sale, change and readin
 chain; no fact ever holds a code or a key.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from shlex import quote
@@ -36,11 +35,9 @@ from seatkeeper_server.service import recording
 from seatkeeper_server.service.calls import Entitlement
 from seatkeeper_server.service.catalogue import Bought, CannotDo, Catalogue, SealedCode, Tenant, Vault
 from seatkeeper_server.service.finding import find
-from seatkeeper_server.service.ports import PoolRecord
+from seatkeeper_server.service.ports import PoolRecord, Random
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-Random = Callable[[int], bytes]
 
 
 class AlreadySold(CannotDo):

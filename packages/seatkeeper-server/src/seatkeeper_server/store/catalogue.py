@@ -4,15 +4,11 @@ It maps rows to values and decides nothing. It works on any transaction that run
 database.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from msgspec import json
-
 from seatkeeper_server.domain.admission import Tally
 from seatkeeper_server.domain.catalogue import Borrowing, Sale
-from seatkeeper_server.domain.terms import Right
 from seatkeeper_server.domain.timekeeping import MICROSECOND
 from seatkeeper_server.keys import KeyRow
 from seatkeeper_server.service.calls import Who
@@ -32,10 +28,13 @@ from seatkeeper_server.service.ports import FactRecord, HolderRecord, PoolKey, P
 from seatkeeper_server.store.connections import Connections
 from seatkeeper_server.store.rows import (
     Row,
+    added_up,
+    from_right,
     maybe_micros,
     maybe_moment,
     micros,
     moment,
+    named,
     span,
     to_fact,
     to_holding,
@@ -43,8 +42,6 @@ from seatkeeper_server.store.rows import (
 )
 from seatkeeper_server.store.sites import Sites
 from seatkeeper_server.store.transaction import SqlTransaction
-
-_read_rights = json.Decoder(dict[str, int]).decode
 
 
 class Catalogue:
@@ -211,7 +208,7 @@ class Catalogue:
     def add_entitlement(self, pool: PoolRecord, customer_id: str, offering_id: str, now: datetime) -> None:
         """Add a group, an entitlement in it, its pool and its counters."""
         sold, terms, at = pool.entitlement, pool.pool.terms, micros(now)
-        names = {"tenant_id": sold.tenant_id, "entitlement_id": sold.entitlement_id}
+        names = named(pool.key)
         self._tx.execute("add_group", tenant_id=sold.tenant_id, group_id=sold.group_id, customer_id=customer_id, now=at)
         self._tx.execute("add_entitlement", **names, group_id=sold.group_id, offering_id=offering_id, now=at)
         self._tx.execute(
@@ -230,19 +227,7 @@ class Catalogue:
             head=pool.head.hex(),
         )
         for tally in pool.pool.tallies.values():
-            self._add_right(names, tally.right)
-
-    def _add_right(self, names: dict[str, str], right: Right) -> None:
-        self._tx.execute(
-            "add_right",
-            **names,
-            key=right.key,
-            kind=right.kind.value,
-            bought=right.bought,
-            overdraft_kind=right.overdraft.kind,
-            overdraft_value=right.overdraft.value,
-            cap=right.cap,
-        )
+            self._tx.execute("add_right", **names, **from_right(tally.right))
 
     def add_code(self, tenant_id: str, group_id: str, code: SealedCode) -> None:
         """Add an activation code to a group."""
@@ -258,40 +243,27 @@ class Catalogue:
 
     def codes(self, tenant_id: str, entitlement_id: str) -> list[SealedCode]:
         """Give the activation codes of an entitlement's group."""
-        return [
-            SealedCode(code_hash=row[0], sealed=row[1], last_four=row[2], created_at=moment(row[3]))
-            for row in self._tx.query("codes_of", tenant_id=tenant_id, entitlement_id=entitlement_id)
-        ]
+        return [to_code(row) for row in self._tx.query("codes_of", tenant_id=tenant_id, entitlement_id=entitlement_id)]
 
     def resize(self, key: PoolKey, seats: Tally, excess: int) -> None:
         """Set how many seats are bought, and how many holders have to go."""
-        names = {"tenant_id": key[0], "entitlement_id": key[1]}
+        names = named(key)
         self._tx.execute("resize", **names, bought=seats.right.bought, cap=seats.right.cap, above=seats.above)
         self._tx.execute("set_excess", **names, excess=excess)
 
     def set_end(self, key: PoolKey, ends_at: datetime | None) -> None:
         """Set when the entitlement ends."""
-        self._tx.execute("set_end", tenant_id=key[0], entitlement_id=key[1], ends_at=maybe_micros(ends_at))
+        self._tx.execute("set_end", **named(key), ends_at=maybe_micros(ends_at))
 
     def set_borrowing(self, key: PoolKey, limits: Borrowing | None) -> None:
         """Set for how long seats may be borrowed, and how many at once; what is out stays out."""
-        names = {"tenant_id": key[0], "entitlement_id": key[1]}
+        names = named(key)
         longest = 0 if limits is None else limits.longest // MICROSECOND
         self._tx.execute("set_borrow", **names, borrow=longest)
         if limits is None:
             self._tx.execute("end_borrowing", **names)
             return
-        right = limits.right
-        self._tx.execute(
-            "put_right",
-            **names,
-            key=right.key,
-            kind=right.kind.value,
-            bought=right.bought,
-            overdraft_kind=right.overdraft.kind,
-            overdraft_value=right.overdraft.value,
-            cap=right.cap,
-        )
+        self._tx.execute("put_right", **names, **from_right(limits.right))
 
     # --- what is held -----------------------------------------------------------------------------------------------
 
@@ -345,32 +317,26 @@ class Catalogue:
 
     def places(self, key: PoolKey, lapsed_since: datetime) -> list[Place]:
         """Give the places that count, and those that lapsed since a moment."""
-        found = self._tx.query("places", tenant_id=key[0], entitlement_id=key[1], lapsed_since=micros(lapsed_since))
+        found = self._tx.query("places", **named(key), lapsed_since=micros(lapsed_since))
         return [
             Place(holding=to_holding(row[:19]), who=to_who(row[19:28]), blocked_until=maybe_moment(row[28])) for row in found
         ]
 
     def ended(self, key: PoolKey, now: datetime) -> dict[str, int]:
         """Give what time has ended but nobody has settled yet, by right."""
-        total: Counter[str] = Counter()
-        for row in self._tx.query("ended_places", tenant_id=key[0], entitlement_id=key[1], now=micros(now)):
-            total.update(_read_rights(row[0]))
-        return dict(total)
+        return added_up(self._tx.query("ended_places", **named(key), now=micros(now)))
 
     def taken(self, key: PoolKey) -> dict[str, int]:
         """Add up what the places that count say they take, by right."""
-        total: Counter[str] = Counter()
-        for row in self._tx.query("counting_places", tenant_id=key[0], entitlement_id=key[1]):
-            total.update(_read_rights(row[0]))
-        return dict(total)
+        return added_up(self._tx.query("counting_places", **named(key)))
 
     def leaving(self, key: PoolKey, now: datetime) -> int:
         """Count the places that go by themselves: nobody may refresh them any more, or time has ended them already."""
-        return int(self._tx.query("leaving", tenant_id=key[0], entitlement_id=key[1], now=micros(now))[0][0])
+        return int(self._tx.query("leaving", **named(key), now=micros(now))[0][0])
 
     def working(self, key: PoolKey, after: datetime) -> tuple[int, datetime | None]:
         """Count the seats that are held under a lease which ends after a moment; with the last of those ends."""
-        found = self._tx.query("working", tenant_id=key[0], entitlement_id=key[1], after=micros(after))
+        found = self._tx.query("working", **named(key), after=micros(after))
         return found[0][0], maybe_moment(found[0][1])
 
     def blocked(self, key: PoolKey, now: datetime) -> list[Blocked]:
@@ -458,6 +424,11 @@ class Catalogue:
     def signing_keys(self, tenant_id: str) -> dict[str, str]:
         """Give the public part of every signing key a tenant ever had, by key id."""
         return {row.kid: row.public_key for row in self.keys(tenant_id) if row.purpose == "signing" and row.public_key}
+
+
+def to_code(row: Row) -> SealedCode:
+    """Read the columns of an activation code, from `code_hash` to `created_at`."""
+    return SealedCode(code_hash=row[0], sealed=row[1], last_four=row[2], created_at=moment(row[3]))
 
 
 def _to_log_row(row: Row) -> LogRow:

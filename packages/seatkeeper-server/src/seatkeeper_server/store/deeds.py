@@ -1,20 +1,16 @@
 """Reads what was sold, page by page: `service.deeds.DeedBook` over the named queries of `deeds.sql`."""
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-
-from msgspec import json
 
 from seatkeeper_server.domain.admission import returnable
 from seatkeeper_server.domain.terms import Overdraft
 from seatkeeper_server.service.catalogue import SealedCode
 from seatkeeper_server.service.deeds import Buyer, Deed, Group, Offered, Planned, Wanted
 from seatkeeper_server.service.ports import PoolRecord
-from seatkeeper_server.store.rows import Row, maybe_moment, micros, moment, span
+from seatkeeper_server.store.catalogue import to_code
+from seatkeeper_server.store.rows import Row, added_up, maybe_moment, micros, moment, named, span
 from seatkeeper_server.store.transaction import SqlTransaction
-
-_read_rights = json.Decoder(dict[str, int]).decode
 
 
 class Deeds:
@@ -45,17 +41,11 @@ class Deeds:
 
     def codes(self, tenant_id: str, group_id: str) -> list[SealedCode]:
         """Give a group's activation codes, sealed."""
-        return [
-            SealedCode(code_hash=row[0], sealed=row[1], last_four=row[2], created_at=moment(row[3]))
-            for row in self._tx.query("codes_of_group", tenant_id=tenant_id, group_id=group_id)
-        ]
+        return [to_code(row) for row in self._tx.query("codes_of_group", tenant_id=tenant_id, group_id=group_id)]
 
     def _ended(self, pool: PoolRecord, now: datetime) -> Mapping[str, int]:
-        total: Counter[str] = Counter()
-        tenant_id, entitlement_id = pool.key
-        for row in self._tx.query("ended_places", tenant_id=tenant_id, entitlement_id=entitlement_id, now=micros(now)):
-            total.update(_read_rights(row[0]))
-        return returnable(pool.pool.tallies, total)
+        ended = added_up(self._tx.query("ended_places", **named(pool.key), now=micros(now)))
+        return returnable(pool.pool.tallies, ended)
 
 
 def _which(wanted: Wanted) -> dict[str, str | None]:

@@ -60,9 +60,23 @@ def json_text(value: object) -> str:
     return json.encode(value).decode()
 
 
+def named(key: PoolKey) -> dict[str, str]:
+    """Give the columns by which an entitlement is known."""
+    return {"tenant_id": key[0], "entitlement_id": key[1]}
+
+
 def to_rights(text: str) -> dict[str, int]:
     """Read the amounts that a place takes, by right."""
     return _read_rights(text)
+
+
+def added_up(found: Iterable[Row]) -> dict[str, int]:
+    """Add up the amounts that rows begin with, by right."""
+    total: dict[str, int] = {}
+    for row in found:
+        for key, amount in _read_rights(row[0]).items():
+            total[key] = total.get(key, 0) + amount
+    return total
 
 
 def to_alive(row: Row) -> Alive:
@@ -242,6 +256,18 @@ def to_tally(row: Row) -> Tally:
     """Read the columns of a counter, from `key` to `above`."""
     right = Right(row[0], Kind(row[1]), row[2], Overdraft(row[3], row[4]))
     return Tally(right, row[5], row[6])
+
+
+def from_right(right: Right) -> dict[str, Any]:
+    """Give the columns of a right by name, from `key` to `cap`: what of them is taken is not said."""
+    return {
+        "key": right.key,
+        "kind": right.kind.value,
+        "bought": right.bought,
+        "overdraft_kind": right.overdraft.kind,
+        "overdraft_value": right.overdraft.value,
+        "cap": right.cap,
+    }
 
 
 def to_pool(row: Row, tallies: dict[str, Tally]) -> PoolRecord:

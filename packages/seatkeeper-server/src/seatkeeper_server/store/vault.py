@@ -1,5 +1,5 @@
 """Makes a tenant's keys and keeps activation codes sealed: `service.catalogue.Vault` over the database's key rows; and the keys
-by which servers deal with each other: `service.delegation.Keyholder`.
+by which servers deal with each other: `service.site_books.Keyholder`.
 
 A code is sealed for its own row, so that one row's content can't be moved to another; whoever has the database but not the
 sealing key reads neither keys nor codes.

@@ -19,8 +19,8 @@ from seatkeeper_server.service.clients import (
     SHORTEST_SECRET,
     ApiClient,
     NewClient,
-    Random,
 )
+from seatkeeper_server.service.ports import Random
 
 router = new_router()
 
