@@ -142,7 +142,7 @@ def test_an_answer_that_was_long_under_way_makes_no_lease_longer() -> None:
     expires_at = program.session.expires_at()
 
     assert expires_at is not None
-    assert expires_at.timestamp() == pytest.approx(server._pool.places["s1"].expires_at, abs=0.01)
+    assert expires_at.timestamp() == pytest.approx(server._pool.places["s1"].expires_at, abs=2)  # not 8
 
 
 def test_every_call_about_a_seat_is_prepared_before_it_is_sent() -> None:
