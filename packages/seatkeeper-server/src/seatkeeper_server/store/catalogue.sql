@@ -248,6 +248,20 @@ WHERE f.tenant_id = :tenant_id AND f.chain_id = :chain_id AND f.number < :number
     AND f.kind IN ('Claimed', 'Resumed', 'TakenOver', 'Retaken', 'Restored', 'Expired', 'Returned', 'Freed', 'TakenBack')
 ORDER BY f.number;
 
+-- chain_back: A stretch of a chain of facts, the newest first.
+SELECT tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash
+FROM fact
+WHERE tenant_id = :tenant_id AND chain_id = :chain_id AND number < :before
+ORDER BY number DESC
+LIMIT :most;
+
+-- newest_facts: What happened to a vendor's entitlements, whichever, the newest first; not what concerns the vendor alone.
+SELECT tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash
+FROM fact
+WHERE tenant_id = :tenant_id AND chain_id <> :tenant_id
+ORDER BY recorded_at DESC, chain_id DESC, number DESC
+LIMIT :most OFFSET :skip;
+
 -- chain: A stretch of a chain of facts.
 SELECT tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash
 FROM fact
