@@ -18,6 +18,13 @@ INSERT INTO tenant_key (tenant_id, purpose, kid, state, public_key, sealed, cert
 VALUES (:tenant_id, :purpose, :kid, :state, :public_key, :sealed, :certificate, :created_at, :expires_at)
 ON CONFLICT (tenant_id, purpose, kid) DO UPDATE SET state = excluded.state;
 
+-- account_key: The public part of the key of a vendor's account.
+SELECT modulus, exponent FROM account_key WHERE tenant_id = :tenant_id;
+
+-- add_account_key: The key of a vendor's account.
+INSERT INTO account_key (tenant_id, modulus, exponent, sealed, created_at)
+VALUES (:tenant_id, :modulus, :exponent, :sealed, :now);
+
 -- product_named: The id of a product.
 SELECT product_id FROM product WHERE tenant_id = :tenant_id AND name = :name;
 
