@@ -416,3 +416,107 @@ def test_a_lease_that_is_not_for_home_is_not_taken_for_one(
 
     with pytest.raises(seatkeeper.UntrustedServer, match="not for taking home"):
         seatkeeper.borrow(**server.settings, until=timedelta(days=1))
+
+
+# --- seat doctor ---------------------------------------------------------------------------------------------------
+
+
+def examined(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    """Have `seat doctor` look: its exit code, and what it says of borrowed seats."""
+    trust = ("--tenant", server.tenant, "--product", server.product, "--public-key", server.public_key)
+    code = cli.main(["doctor", "--server", server.url, "--code", server.code, *trust])
+    return code, [line for line in capsys.readouterr().out.splitlines() if line.split()[1] == "borrowed"]
+
+
+def test_doctor_tells_until_when_a_seat_is_borrowed(
+    server: FakeServer, borrowed: seatkeeper.Borrowed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For which product, and that it is this device's; the way to the server is another matter."""
+    server.unreachable = False
+    code, (line,) = examined(server, capsys)
+
+    assert code == 0
+    assert line.startswith(f"✓ borrowed {server.product} is borrowed until {seatkeeper.errors.local_time(borrowed.until)[:10]}")
+    assert "on this device only; no server is needed till then" in line
+
+
+def test_doctor_says_nothing_where_nothing_is_borrowed(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor does it make anything: no key, no folder."""
+    before = sorted(state_folder().rglob("*"))
+
+    assert examined(server, capsys) == (0, [])
+    assert sorted(state_folder().rglob("*")) == before
+
+
+def test_doctor_changes_nothing(
+    server: FakeServer, clocks: Clocks, borrowed: seatkeeper.Borrowed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever it finds: the latest moment that was seen stays the latest that a program has seen."""
+    kept = {path: path.read_bytes() for path in state_folder().rglob("*") if path.is_file()}
+    clocks.pass_(2 * DAY)
+    examined(server, capsys)
+
+    assert {path: path.read_bytes() for path in state_folder().rglob("*") if path.is_file()} == kept
+
+
+def test_doctor_finds_a_clock_that_was_set_back(
+    server: FakeServer, clocks: Clocks, borrowed: seatkeeper.Borrowed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the clock says, what was seen before, and what to do."""
+    server.unreachable = False
+    clocks.pass_(DAY)
+    clocks.wall -= 2 * DAY
+    code, (line,) = examined(server, capsys)
+
+    assert (code, line[0]) == (77, "✗")
+    assert "this device's clock says" in line
+    assert "set it right, or connect to the license server" in line
+
+
+@pytest.mark.parametrize("what", ["machine", "key", "record"])
+def test_doctor_finds_what_another_device_has_borrowed(
+    server: FakeServer,
+    borrowed: seatkeeper.Borrowed,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+) -> None:
+    """Copied from another machine, without its key, or changed; no key is made for it."""
+    server.unreachable = False
+    [path] = (state_folder() / "borrowed").glob("*.json")
+    match what:
+        case "machine":
+            another_machine(monkeypatch)
+        case "key":
+            (key_folder() / "device.key").unlink()
+        case _:
+            path.write_bytes(json.encode({**json.decode(path.read_bytes()), "sent_at": 9e9}))
+    code, (line,) = examined(server, capsys)
+
+    assert (code, line[0]) == (77, "✗")
+    assert "was borrowed by another device: borrow one on this device, or connect" in line
+    assert (key_folder() / "device.key").exists() == (what != "key")
+
+
+def test_doctor_finds_a_borrowed_seat_of_another_vendor(
+    server: FakeServer, borrowed: seatkeeper.Borrowed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pinned root's chain is verified, as it is when a program starts."""
+    with FakeServer(seats=1) as other:
+        trust = ("--tenant", server.tenant, "--product", server.product, "--public-key", other.public_key)
+        cli.main(["doctor", "--server", server.url, "--code", server.code, *trust])
+
+    assert "the borrowed seat that lies here can't be trusted" in capsys.readouterr().out
+
+
+def test_doctor_says_that_the_time_is_over(
+    server: FakeServer, clocks: Clocks, borrowed: seatkeeper.Borrowed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No fault where a server answers; where none does, its hop fails."""
+    clocks.pass_(7 * DAY + 1)
+    server.unreachable = False
+    code, (line,) = examined(server, capsys)
+
+    assert (code, line[0]) == (0, "–")
+    assert "was over at" in line
+    assert "connect to the license server to take a seat, or to borrow one again" in line

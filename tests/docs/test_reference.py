@@ -9,10 +9,10 @@ from scripts.make_reference import PAGES, REFERENCE
 
 from seatkeeper.protocol.problems import PROBLEMS
 from seatkeeper_server.apps.cloud import build
-from seatkeeper_server.http.site import connection, license, seats
+from seatkeeper_server.http.site import connection, history, license, seats
 from seatkeeper_server.http.site import entitlements as lent
+from seatkeeper_server.http.vendor import account, entitlements, exchange, groups, realms, sites
 from seatkeeper_server.http.vendor import clients as api_clients
-from seatkeeper_server.http.vendor import entitlements, exchange, groups, realms, sites
 from seatkeeper_server.settings import Settings
 from tests.docs.pages import ROOT
 
@@ -36,8 +36,11 @@ def test_the_api_table_has_every_route(tmp_path) -> None:
     ("part", "routers"),
     [
         ("## A token", [realms.router]),
-        ("## Management API", [api_clients.router, entitlements.router, exchange.router, groups.router, sites.router]),
-        ("## LLS API", [connection.router, license.router, lent.router, seats.router]),
+        (
+            "## Management API",
+            [account.router, api_clients.router, entitlements.router, exchange.router, groups.router, sites.router],
+        ),
+        ("## LLS API", [connection.router, history.router, license.router, lent.router, seats.router]),
     ],
 )
 def test_the_tables_of_what_is_called_seldom_have_every_route(part: str, routers: list[APIRouter]) -> None:

@@ -151,3 +151,25 @@ def test_a_license_is_extended_and_given_back(town: Town) -> None:
 
     assert town.on_local("GET", "/license/status")["status"] == "notActive"
     assert not town.on_cloud("GET", f"/local-license-servers/{site_id}")["licenseActive"]
+
+
+def test_a_site_sees_what_became_of_its_seats(town: Town) -> None:
+    """Its use by the hour, and the facts behind it: before the vendor has heard of any."""
+    town.lend(town.license_the_site(), seats=2)
+    for name in ("ann", "bob", "cy"):
+        town.take_seat(town.local, name)
+    (used,) = town.on_local("GET", f"/usage?entitlementId={town.sold.entitlement}")["items"]
+    facts = town.on_local("GET", "/audit?pageSize=3")["items"]
+
+    assert (used["seatCount"], used["hours"][-1]["high"]) == (2, 2)
+    assert sum(hour["denials"] for hour in used["hours"]) == 1
+    assert [fact["what"] for fact in facts] == ["Denied", "Claimed", "Claimed"]
+    assert {fact["entitlementId"] for fact in facts} == {town.sold.entitlement}
+
+
+def test_an_integration_reads_the_key_of_the_account(town: Town) -> None:
+    """In the config of local servers and by itself: the same one, of this vendor."""
+    config, key = town.on_cloud("GET", "/local-license-servers/config"), town.on_cloud("GET", "/account/key")
+
+    assert {config["llsLicenseTenantId"], config["clientTenantId"]} == {town.sold.tenant}
+    assert config["llsLicenseTenantKey"] == config["clientTenantKey"] == key

@@ -1,8 +1,13 @@
 """`seatkeeper site … --server URL`: the vendor's people lend seats without a shell on his server."""
 
 import json
+import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
+from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -71,3 +76,144 @@ def test_what_is_missing_or_wrong_is_said(cloud: CloudServer, client: dict[str, 
     assert "0 licensed local servers are called lab-7" in nobody.stderr
     assert "without TLS" in plain.stderr
     assert "can't be reached" in away.stderr
+
+
+# --- what sites send -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Desk:
+    """Somebody of the vendor's, with a server at a distance, and a site whose tokens are brought to him."""
+
+    client: dict[str, str]
+    folder: Path
+
+    def at_site(self, *command: Any, name: str = "token") -> Path:
+        """Have the site make a token, or apply one; the file with the token."""
+        path = self.folder / f"{name}.token"
+        done = seatkeeper("token", *command, "-o", path, "--data", self.folder / "site")
+        assert done.returncode == 0, done.stderr
+        return path
+
+    def apply(self, path: Path, *options: Any, **environment: str) -> CompletedProcess[str]:
+        """Apply a token on the vendor's server."""
+        return seatkeeper("token", "apply", path, *options, **{**self.client, **environment})
+
+    def ask(self, *command: Any) -> Any:
+        """Ask the vendor's server."""
+        return json.loads(seatkeeper(*command, "--json", **self.client).stdout)
+
+
+@pytest.fixture
+def desk(cloud: CloudServer, client: dict[str, str], tmp_path: Path) -> Desk:
+    """A site that was licensed from afar, and to which ten seats are lent."""
+    desk = Desk(client, tmp_path)
+    code = desk.ask("site", "code")
+    asked = desk.at_site(
+        "request", "--code", code["activationCode"], "--tenant", code["tenantId"], "--name", "lab-1", name="request"
+    )
+    licensed = desk.apply(asked, "-o", tmp_path / "license.token")
+    assert licensed.returncode == 0, licensed.stderr
+    assert f"carry it back: seatkeeper token apply {tmp_path / 'license.token'}" in licensed.stderr
+    desk.at_site("apply", tmp_path / "license.token")
+    cloud.sell("globex", "solver", seats=5)  # another one, which is not lent
+    seatkeeper("site", "lend", "acme/solver", "--to", "lab-1", "--seats", "10", "-o", tmp_path / "grant.token", **client)
+    desk.at_site("apply", tmp_path / "grant.token")
+    return desk
+
+
+def test_whatever_a_site_sends_is_applied_from_afar(cloud: CloudServer, desk: Desk) -> None:
+    """A request and its answer, a report, a removal, the end of the license: each by its file, whichever kind it is."""
+    before = desk.ask("site", "list")[0]
+    reported = desk.apply(desk.at_site("report"))
+    heard = desk.ask("site", "list")[0]
+    removed = desk.apply(desk.at_site("remove", cloud.ask_json("ls")[0]["entitlementId"]), "--json")
+    after = desk.ask("site", "list")[0]
+    ended = desk.apply(desk.at_site("deactivate"))
+
+    assert ([share["seats"] for share in before["shares"]], before["lastReport"]) == ([10], None)
+    assert (reported.returncode, heard["lastReport"] is not None) == (0, True)
+    assert "lab-1" in reported.stderr
+    assert json.loads(removed.stdout) == {"kind": "removal", "text": "acme/solver was given back", "token": None}
+    assert (after["shares"], after["licenseActive"]) == ([], True)
+    assert (ended.returncode, desk.ask("site", "list")[0]["licenseActive"]) == (0, False)
+    assert "has given its license back" in ended.stderr
+
+
+def test_a_token_is_applied_once_from_afar_too(cloud: CloudServer, desk: Desk) -> None:
+    """The second time it is refused in the server's words, whichever kind it is."""
+    report = desk.at_site("report", name="report")
+    removal = desk.at_site("remove", cloud.ask_json("ls")[0]["entitlementId"], name="removal")
+    once = [desk.apply(path).returncode for path in (report, removal)]
+    again = [desk.apply(path) for path in (desk.folder / "request.token", report, removal)]
+
+    assert once == [0, 0]
+    assert [done.returncode for done in again] == [1, 1, 1]
+    assert ["applied before" in done.stderr for done in again] == [True, True, False]
+    assert "his share was taken back before; nothing was changed" in again[2].stderr
+
+
+def test_what_can_not_be_applied_from_afar_is_said(desk: Desk) -> None:
+    """What the vendor made himself, what was damaged on its way, what is no token, and what isn't there."""
+    report = desk.at_site("report")
+    damaged, nonsense = desk.folder / "damaged", desk.folder / "nonsense"
+    damaged.write_text(report.read_text()[:-9] + "AAAAAAAA")
+    nonsense.write_bytes(b"\xff" * 2_000_000)
+    found = [desk.apply(path) for path in (desk.folder / "grant.token", damaged, nonsense, desk.folder / "none")]
+    applied = desk.apply(report)
+
+    assert [done.returncode for done in found] == [1, 1, 1, 3]
+    assert "carry it to the one it is for" in found[0].stderr
+    assert "carry it again" in found[1].stderr
+    assert "this is not a Seatkeeper token" in found[2].stderr
+    assert "can't be read" in found[3].stderr
+    assert applied.returncode == 0
+
+
+def test_who_may_not_apply_is_told(cloud: CloudServer, desk: Desk) -> None:
+    """A wrong secret, a client without the permission, no server there, no vendor named: nothing is applied."""
+    report = desk.at_site("report")
+    reader = cloud.ask_json("client", "create", "reader", "--permission", "entitlements:read")
+    as_reader = {"SEATKEEPER_CLIENT_ID": reader["clientId"], "SEATKEEPER_CLIENT_SECRET": reader["clientSecret"]}
+    wrong = desk.apply(report, SEATKEEPER_CLIENT_SECRET="x" * 32)
+    forbidden = desk.apply(report, **as_reader)
+    away = desk.apply(report, SEATKEEPER_VENDOR_SERVER="http://127.0.0.1:9")
+    nobody = desk.apply(report, SEATKEEPER_VENDOR="")
+    applied = desk.apply(report)
+
+    assert [done.returncode for done in (wrong, forbidden, away, nobody, applied)] == [1, 1, 3, 3, 0]
+    assert "does not know this API client: invalid_client" in wrong.stderr
+    assert "This takes the permission lls:admin" in forbidden.stderr
+    assert "can't be reached" in away.stderr
+    assert "name the vendor by his id with --tenant" in nobody.stderr
+
+
+def test_a_reply_that_can_not_be_written_is_not_asked_for(client: dict[str, str], tmp_path: Path) -> None:
+    """The file is looked at first: then the request can still be applied."""
+    code = json.loads(seatkeeper("site", "code", "--json", **client).stdout)
+    desk = Desk(client, tmp_path)
+    asked = desk.at_site("request", "--code", code["activationCode"], "--tenant", code["tenantId"], "--name", "lab-1")
+    lost = desk.apply(asked, "-o", tmp_path / "nowhere" / "license.token")
+
+    assert (lost.returncode, desk.apply(asked).returncode) == (3, 0)
+    assert "nothing was changed" in lost.stderr
+
+
+def test_a_server_that_is_none_of_ours_is_told_apart(client: dict[str, str]) -> None:
+    """A web server answers, but not as Seatkeeper does."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        Thread(target=_answer_with_a_page, args=(listening,), daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        done = seatkeeper("site", "list", **{**client, "SEATKEEPER_VENDOR_SERVER": url})
+
+    assert done.returncode == 3
+    assert "is no server of the vendor's: it answers 200, but not as Seatkeeper does" in done.stderr
+
+
+def _answer_with_a_page(listening: socket.socket) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(65_536)
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>"
+        )

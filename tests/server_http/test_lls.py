@@ -1,8 +1,10 @@
 """The LLS API over a real socket: who may call it, the license, what was lent, and the seats."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +121,13 @@ class Site:
 
     def activate(self, seat_id: str) -> str:
         """Take a seat, and give its activation's id."""
-        document = {"productId": self.sold.product_id, "seatId": seat_id, "activationCode": self.sold.code}
-        reply = self.call("POST", "/api/v1/activate", document, auth=None)
+        reply = self.call("POST", "/api/v1/activate", self.asks_for(seat_id), auth=None)
         activation_id: str = reply.json()["activation"]["id"]
         return activation_id
+
+    def asks_for(self, seat_id: str) -> dict[str, str]:
+        """What a program says that asks for a seat."""
+        return {"productId": self.sold.product_id, "seatId": seat_id, "activationCode": self.sold.code}
 
 
 @pytest.fixture
@@ -233,6 +238,123 @@ def test_a_seat_that_is_not_there_is_404(site: Site) -> None:
     assert [site.call("DELETE", f"{LLS}/seats/act_9").status_code, strange.status_code] == [404, 404]
 
 
+# --- what became of them --------------------------------------------------------------------------------------------
+
+
+def test_use_is_shown_by_the_hour(site: Site) -> None:
+    """High and low mark, refusals and seat-hours of each entitlement lent, for the last day unless asked otherwise."""
+    for name in ("ann", "bob", "cy", "dee", "eve"):
+        site.activate(name)
+    refused = site.call("POST", "/api/v1/activate", site.asks_for("fay"), auth=None)
+    (used,) = site.call("GET", f"{LLS}/usage").json()["items"]
+    hour = used["hours"][-1]
+
+    assert refused.status_code == 402
+    assert (used["entitlementId"], used["productName"], used["seatCount"]) == (site.sold.entitlement_id, "solver", 5)
+    assert (hour["high"], hour["denials"], sum(each["denials"] for each in used["hours"])) == (5, 1, 1)
+    assert hour["hour"].endswith(":00:00Z")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=2026-01-01T00:00:00Z&to=2026-02-02T00:00:00Z",
+        "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+        "from=2026-01-01T00:00:00",
+        "from=0001-01-01T00:00:00%2B14:00",
+        "from=yesterday",
+    ],
+)
+def test_a_time_that_can_not_be_asked_for_is_422(site: Site, query: str) -> None:
+    """Longer than a month, backwards, without a zone, out of reach: the parameter is named."""
+    reply = site.call("GET", f"{LLS}/usage?{query}")
+
+    assert reply.status_code == 422
+    assert [each["propertyName"] for each in reply.json()["validationErrors"]] == ["from"]
+
+
+def test_a_time_before_the_first_and_after_the_last_moment_has_no_hours(site: Site) -> None:
+    """Nothing is told of what has not been."""
+    asked = ("from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z", "from=2099-01-01T00:00:00Z&to=2099-01-02T00:00:00Z")
+    found = [site.call("GET", f"{LLS}/usage?{query}").json()["items"][0]["hours"] for query in asked]
+
+    assert found == [[], []]
+
+
+def test_the_audit_is_enough_to_check_the_chain(site: Site) -> None:
+    """Every fact from the first one on, with all that its hash covers: a reader needs nothing else."""
+    site.call("DELETE", f"{LLS}/seats/{site.activate('ann')}")
+    body = site.call("GET", f"{LLS}/audit?order=sequence&pageSize=500").json()
+    head = bytes(32)
+    for number, fact in enumerate(body["items"], 1):
+        head = hashed(head, fact)
+
+        assert (fact["sequence"], fact["hash"]) == (number, head.hex())
+    assert (body["elementsTotal"], body["items"][0]["what"]) == (len(body["items"]), "Note")
+    assert {"Claimed", "TakenBack"} <= {fact["what"] for fact in body["items"]}
+
+
+def test_the_audit_comes_in_pages_the_newest_first(site: Site) -> None:
+    """Of one entitlement or of all; in the other order the same facts."""
+    for name in ("ann", "bob", "cy"):
+        site.activate(name)
+    path = f"{LLS}/audit?entitlementId={site.sold.entitlement_id}"
+    pages = [site.call("GET", f"{path}&pageSize=2&pageNumber={n}").json() for n in (1, 2, 3)]
+    numbers = [fact["sequence"] for page in pages for fact in page["items"]]
+    forwards = [
+        fact["sequence"]
+        for n in (1, 2, 3)
+        for fact in site.call("GET", f"{path}&order=sequence&pageSize=2&pageNumber={n}").json()["items"]
+    ]
+    everything = site.call("GET", f"{LLS}/audit?pageSize=500").json()["items"]
+
+    assert pages[0]["elementsTotal"] == len(everything) == 4
+    assert (numbers, forwards) == ([4, 3, 2, 1], [1, 2, 3, 4])
+    assert [fact["sequence"] for fact in everything] == numbers
+
+
+def test_facts_of_several_entitlements_are_told_together(site: Site) -> None:
+    """The newest first whichever it is of; or one after the other. What is another vendor's is not there."""
+    sell(site.settings, "acme", "mesher")
+    site.activate("ann")
+    newest = site.call("GET", f"{LLS}/audit?pageSize=2").json()
+    both = site.call("GET", f"{LLS}/audit?order=sequence").json()["items"]
+    strange = site.call("GET", f"{LLS}/audit", **{"n-tenantid": "t_" + "x" * 22}).json()
+
+    assert [fact["what"] for fact in newest["items"]] == ["Claimed", "Note"]
+    assert newest["elementsTotal"] == len(both) == 3
+    assert [fact["sequence"] for fact in both] == [1, 1, 2]
+    assert (strange["elementsTotal"], strange["items"]) == (0, [])
+
+
+@pytest.mark.parametrize("path", ["usage", "audit"])
+def test_what_became_of_an_entitlement_that_is_not_here_is_404(site: Site, path: str) -> None:
+    """By its id; it may be mistyped."""
+    reply = site.call("GET", f"{LLS}/{path}?entitlementId=ent_9")
+
+    assert (reply.status_code, reply.json()["errorCode"]) == (404, "notFound")
+
+
+@pytest.mark.parametrize("query", ["pageSize=501", "pageSize=0", "order=oldest", "pageNumber=0"])
+def test_a_page_of_the_audit_that_can_not_be_is_422(site: Site, query: str) -> None:
+    """A page has 500 facts at most."""
+    assert site.call("GET", f"{LLS}/audit?{query}").status_code == 422
+
+
+def hashed(head: bytes, fact: dict[str, Any]) -> bytes:
+    """Give the hash of a fact as the reference says it is made, with nothing of ours."""
+
+    def text(value: object) -> str:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+
+    moments = [
+        (datetime.fromisoformat(fact[name]) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        for name in ("moment", "recorded")
+    ]
+    who = [fact[name] for name in ("activationId", "generation", "holder", "denialId")]
+    return sha256(head + text([fact["sequence"], fact["what"], *moments, *who, text(fact["data"])]).encode()).digest()
+
+
 # --- who may -------------------------------------------------------------------------------------------------------
 
 CALLS = [
@@ -247,6 +369,8 @@ CALLS = [
     ("GET", "entitlements/ent_1"),
     ("DELETE", "entitlements/ent_1"),
     ("POST", "usage-report"),
+    ("GET", "usage"),
+    ("GET", "audit"),
     ("GET", "seats"),
     ("DELETE", "seats/act_1"),
 ]

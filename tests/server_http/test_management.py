@@ -1,9 +1,11 @@
 """The Management API over a real socket: paths, fields, codes and permissions of the public contract, and what is ours."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
+from seatkeeper.protocol.envelopes import unb64url
 from seatkeeper_server.cli._place import opened
 from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
@@ -87,6 +89,42 @@ def test_tokens_go_where_they_belong(
         assert reply.content == b""
     elif "usage" not in path:
         assert reply.json() == {"token": f"token of {asked[0]}"}
+
+
+# --- the key of the account ----------------------------------------------------------------------------------------
+
+
+def test_the_config_has_the_contracts_fields(vendor: Vendor, token: str) -> None:
+    """Tenant and public key twice: here the one who licenses local servers is the one who lends to them."""
+    reply = vendor.call("GET", f"{SITES}/config", token)
+    key = vendor.call("GET", "/api/v1/account/key", token).json()
+
+    assert reply.status_code == 200
+    assert reply.json() == {
+        "llsLicenseTenantId": vendor.tenant_id,
+        "llsLicenseTenantKey": key,
+        "clientTenantId": vendor.tenant_id,
+        "clientTenantKey": key,
+    }
+
+
+def test_the_key_of_the_account_is_rsa_and_stays(vendor: Vendor, token: str) -> None:
+    """A JWK with `kty`, `n` and `e` alone: 2048 bits, AQAB; the same whenever it is asked for."""
+    first, again = (vendor.call("GET", "/api/v1/account/key", token) for _ in range(2))
+    body = first.json()
+
+    assert (first.status_code, again.json()) == (200, body)
+    assert (set(body), body["kty"], body["e"]) == ({"kty", "n", "e"}, "RSA", "AQAB")
+    assert int.from_bytes(unb64url(body["n"]), "big").bit_length() == 2048
+
+
+def test_all_who_ask_at_once_get_the_same_key(vendor: Vendor, token: str) -> None:
+    """Each may have made one; the first that is kept is everybody's."""
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: vendor.call("GET", "/api/v1/account/key", token), range(8)))
+
+    assert {reply.status_code for reply in replies} == {200}
+    assert len({reply.json()["n"] for reply in replies}) == 1
 
 
 # --- lending -------------------------------------------------------------------------------------------------------
@@ -300,6 +338,7 @@ def test_the_licensing_api_is_still_there(vendor: Vendor) -> None:
 CALLS = [
     ("GET", SITES, {"lls:admin"}),
     ("GET", f"{SITES}/lls_1", {"lls:admin"}),
+    ("GET", f"{SITES}/config", {"lls:admin"}),
     ("GET", f"{SITES}/entitlement", {"lls:admin"}),
     ("POST", f"{SITES}/license/activate", {"lls:admin"}),
     ("POST", f"{SITES}/license/deactivate", {"lls:admin"}),
@@ -316,6 +355,7 @@ CALLS = [
     ("GET", f"{ENTITLEMENTS}/ent_1/shares", {"entitlements:read", "entitlements:admin"}),
     ("POST", f"{ENTITLEMENTS}/ent_1/shares", {"entitlements:admin"}),
     ("DELETE", f"{ENTITLEMENTS}/ent_1/shares", {"entitlements:admin"}),
+    ("GET", "/api/v1/account/key", {"api:admin"}),
     ("POST", "/api/v1/account/api-clients", {"api:admin"}),
     ("GET", "/api/v1/account/api-clients", {"api:admin"}),
     ("DELETE", "/api/v1/account/api-clients/api_1", {"api:admin"}),

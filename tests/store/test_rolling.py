@@ -37,6 +37,7 @@ OURS = [  # the steps of this code
     "api_clients.pre",
     "borrowing.pre",
     "connect.pre",
+    "account_key.pre",
 ]
 
 # What a next release could bring: additions now, and later the end of what only this code needs.

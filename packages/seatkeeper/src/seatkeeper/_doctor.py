@@ -1,7 +1,7 @@
 """`seat doctor`: walk the way to a seat hop by hop, and say which one fails and what to do about it.
 
-Takes no seat. The hops: settings, then for each server name, proxy, tcp, tls, tenant, key, clock, code. After a hop that
-fails, the ones that depend on it are left out.
+Takes no seat and changes nothing. The hops: settings; borrowed, for each seat that this device has taken home; then for each
+server name, proxy, tcp, tls, tenant, key, clock, code. After a hop that fails, the ones that depend on it are left out.
 """
 
 import socket
@@ -15,13 +15,18 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct, json
 
+from seatkeeper import _clock
+from seatkeeper._belief import Belief
+from seatkeeper._borrowed import Borrowings, Record
 from seatkeeper._calls import compact
 from seatkeeper._settings import Given, Settings, find_settings
+from seatkeeper._storage import stored_device_key
 from seatkeeper._tls import hint_for, speaks_tls
 from seatkeeper._transport import tls_context
-from seatkeeper.errors import ConfigurationError
+from seatkeeper.errors import BorrowedSeatUnusable, BorrowEnded, ConfigurationError, local_time
 from seatkeeper.protocol.codes import last_four
 from seatkeeper.protocol.documents import UNREADABLE, ErrorBody, KeysAnswer, StatusAnswer, StatusRequest
 from seatkeeper.protocol.envelopes import EnvelopeError, public_key_text
@@ -55,9 +60,38 @@ def examine(given: Given) -> list[Finding]:
         return [_bad("settings", str(error), "", 78)]
     told = f"tenant {settings.tenant}, product {settings.product}, code …{last_four(settings.code)}, public key given"
     findings = [_good("settings", told)]
+    findings += _borrowed(settings)
     for server in settings.servers:
         findings += _Walk(settings, server).findings()
     return findings
+
+
+# --- what was taken home -------------------------------------------------------------------------------------------
+
+
+def _borrowed(settings: Settings) -> list[Finding]:
+    """Examine the seats of this product that were borrowed here, as a program does that starts on one."""
+    device = stored_device_key() or Ed25519PrivateKey.generate()  # without its key nothing here is this device's
+    borrowings = Borrowings(tenant=settings.tenant, product=settings.product, device=device)
+    return [_borrowed_seat(settings, borrowings, record, device) for _, record in sorted(borrowings.records.items())]
+
+
+def _borrowed_seat(settings: Settings, borrowings: Borrowings, record: Record, device: Ed25519PrivateKey) -> Finding:
+    key, now = public_key_text(device.public_key()), _clock.now()
+    belief = Belief(settings, seat_id=record.seat_id, device_key=key, stored_lease=None)
+    try:
+        borrowings.require_own(record)
+        length = belief.borrowed(record.lease, record.certificate, nonce=record.nonce)
+        left = length - borrowings.elapsed(record, length, now)
+    except BorrowEnded as error:  # no fault where a server answers, and the hops there say whether one does
+        return Finding(hop="borrowed", ok=None, says=f"{settings.product}: {error}")
+    except BorrowedSeatUnusable as error:
+        return _bad("borrowed", f"{settings.product}: {error}", "", 77)
+    told = f"{settings.product} is borrowed until {local_time(now.later(left).moment)}, on this device only"
+    return _good("borrowed", f"{told}; no server is needed till then")
+
+
+# --- the way to a server -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,16 @@ def device_key(folder: Path | None = None) -> "Ed25519PrivateKey":
         return _unkept.setdefault(path, Ed25519PrivateKey.generate())
 
 
+def stored_device_key() -> "Ed25519PrivateKey | None":
+    """Give the device's key where it lies, also where an earlier version kept it; None if there is none. Makes nothing."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    for folder in (key_folder(), state_folder()):
+        with suppress(OSError, ValueError):
+            return Ed25519PrivateKey.from_private_bytes((folder / "device.key").read_bytes())
+    return None
+
+
 _unkept: dict[Path, "Ed25519PrivateKey"] = {}  # keys of this process, by where they should have been kept
 
 

@@ -264,7 +264,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("--json", action="store_true", help="for programs")
     doctor = _verb(
-        verbs, "doctor", "find out which hop fails on the way to a seat", "seat doctor --server 27000@licenses.example"
+        verbs,
+        "doctor",
+        "find out which hop fails on the way to a seat, and examine borrowed ones",
+        "seat doctor --server 27000@licenses.example",
     )
     doctor.add_argument("--json", action="store_true", help="for programs")
     return parser

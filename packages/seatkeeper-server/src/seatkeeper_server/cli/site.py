@@ -7,7 +7,7 @@ document can be redirected and carried.
 import os
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -17,7 +17,7 @@ from seatkeeper_server.cli._failures import Mistyped, Unusable, wrong_values_tol
 from seatkeeper_server.cli._options import Data, Database, Json, Sold, typed
 from seatkeeper_server.cli._output import NOTHING, clock, day, json_moment, print_json, print_table, say
 from seatkeeper_server.cli._place import Desk, Place, opened
-from seatkeeper_server.cli._remote import Remote
+from seatkeeper_server.cli._remote import Remote, Server, either
 from seatkeeper_server.domain.catalogue import read_end
 from seatkeeper_server.domain.intervals import read_interval
 from seatkeeper_server.domain.quoting import quoted
@@ -38,25 +38,18 @@ Tenant = Annotated[
         env_var="SEATKEEPER_VENDOR", help="The vendor, where there are several; by id with --server.", show_default=False
     ),
 ]
-Server = Annotated[
-    str | None,
-    Parameter(
-        env_var="SEATKEEPER_VENDOR_SERVER",
-        help="Do it on this server of the vendor's, as an API client: SEATKEEPER_CLIENT_ID, SEATKEEPER_CLIENT_SECRET.",
-        show_default=False,
-    ),
-]
 
 
 def code(
     *, tenant: Tenant = None, server: Server = None, data: Data = None, database: Database = None, json: Json = False
 ) -> None:
     """Show the activation code by which local servers are licensed; it is made if there is none."""
-    if server is not None:
-        tenant_id, found = _far(server, tenant, Remote.code)
-    else:
+
+    def near() -> tuple[str, str]:
         with opened(data, database, create=True) as place, place.transaction() as desk:
-            tenant_id, found = lending.site_code(desk.catalogue, place.vault(desk), tenant, now=desk.now, random=os.urandom)
+            return lending.site_code(desk.catalogue, place.vault(desk), tenant, now=desk.now, random=os.urandom)
+
+    tenant_id, found = either(server, tenant, near=near, far=Remote.code)
     if json:
         print_json({"tenantId": tenant_id, "activationCode": found})
     else:
@@ -67,17 +60,12 @@ def list_(
     *, tenant: Tenant = None, server: Server = None, data: Data = None, database: Database = None, json: Json = False
 ) -> None:
     """List the local servers: whether they are licensed and believed, what is lent to them, and their last report."""
-    if server is not None:
-        _print_far(_far(server, tenant, Remote.sites), json=json)
-        return
-    found = _as_vendor(tenant, data, database, _everything)
-    if json:
-        print_json([_as_data(site, exports) for site, exports in found])
-    elif not found:
-        say("No local server is licensed yet: see `seatkeeper site code --help`.")
-    else:
-        columns = ("name", "id", "license until", "state", "lent", "last report")
-        print_table(columns, [_row(site, exports) for site, exports in found], whole="id")
+    either(
+        server,
+        tenant,
+        near=lambda: _print_near(_as_vendor(tenant, data, database, _everything), json=json),
+        far=lambda vendor: _print_far(vendor.sites(), json=json),
+    )
 
 
 def use(
@@ -149,12 +137,10 @@ def lend(
         site = vendor.site(to)
         return vendor.lend(bought.entitlement_id, site.site_id, seats=seats, features=features, until=ends_at, skew=allowed)
 
-    if server is None:
-        token = _as_vendor(tenant, data, database, work)
-    elif skew is not None:
+    if server is not None and skew is not None:
         raise Mistyped("skew: it is set beside the vendor's data, not with --server")
-    else:
-        token = _far(server, tenant, lambda vendor: vendor.lend(entitlement, to, seats, features, ends_at))
+    near = partial(_as_vendor, tenant, data, database, work)
+    token = either(server, tenant, near=near, far=lambda vendor: vendor.lend(entitlement, to, seats, features, ends_at))
     hand_out(token, out, f"carry it to {to}: seatkeeper token apply FILE", json=json)
 
 
@@ -176,10 +162,8 @@ def fresh(
     def work(vendor: Lending, desk: Desk) -> str:
         return vendor.fresh_token(find(desk.catalogue, entitlement).entitlement_id, to)
 
-    if server is None:
-        token = _as_vendor(tenant, data, database, work)
-    else:
-        token = _far(server, tenant, lambda vendor: vendor.fresh(entitlement))
+    near = partial(_as_vendor, tenant, data, database, work)
+    token = either(server, tenant, near=near, far=lambda vendor: vendor.fresh(entitlement))
     hand_out(token, out, "carry it to the local server: seatkeeper token apply FILE", json=json)
 
 
@@ -200,10 +184,8 @@ def back(
     def work(vendor: Lending, desk: Desk) -> None:
         vendor.take_back(find(desk.catalogue, entitlement).entitlement_id, None, from_)
 
-    if server is None:
-        _as_vendor(tenant, data, database, work)
-    else:
-        _far(server, tenant, lambda vendor: vendor.back(entitlement))
+    near = partial(_as_vendor, tenant, data, database, work)
+    either(server, tenant, near=near, far=lambda vendor: vendor.back(entitlement))
 
 
 def renew(
@@ -219,10 +201,12 @@ def renew(
 ) -> None:
     """Renew a local server's own license, and print the token to carry there."""
     claim(out)
-    if server is None:
-        token = _as_vendor(tenant, data, database, lambda vendor, desk: vendor.renew_license(vendor.site(name).site_id))
-    else:
-        token = _far(server, tenant, lambda vendor: vendor.renew(name))
+
+    def work(vendor: Lending, desk: Desk) -> str:
+        return vendor.renew_license(vendor.site(name).site_id)
+
+    near = partial(_as_vendor, tenant, data, database, work)
+    token = either(server, tenant, near=near, far=lambda vendor: vendor.renew(name))
     hand_out(token, out, f"carry it to {name}: seatkeeper token apply FILE", json=json)
 
 
@@ -230,10 +214,12 @@ def forget(
     name: Called, /, *, tenant: Tenant = None, server: Server = None, data: Data = None, database: Database = None
 ) -> None:
     """End the license of a local server that is lost; nothing may be lent to it any more."""
-    if server is None:
-        _as_vendor(tenant, data, database, lambda vendor, desk: vendor.forget(vendor.site(name).site_id))
-    else:
-        _far(server, tenant, lambda vendor: vendor.forget(name))
+
+    def work(vendor: Lending, desk: Desk) -> None:
+        vendor.forget(vendor.site(name).site_id)
+
+    near = partial(_as_vendor, tenant, data, database, work)
+    either(server, tenant, near=near, far=lambda vendor: vendor.forget(name))
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------
@@ -278,10 +264,14 @@ def hand_out(token: str, out: Path | None, what_next: str, *, json: bool) -> Non
         print(f"seatkeeper: {what_next}", file=sys.stderr)
 
 
-def _far(server: str, tenant: str | None, work: Callable[[Remote], Result]) -> Result:
-    """Do something on a vendor's server at a distance."""
-    with closing(Remote(server, tenant)) as vendor:
-        return work(vendor)
+def _print_near(found: list[tuple[Site, list[tuple[str, Export]]]], *, json: bool) -> None:
+    if json:
+        print_json([_as_data(site, exports) for site, exports in found])
+    elif not found:
+        say("No local server is licensed yet: see `seatkeeper site code --help`.")
+    else:
+        columns = ("name", "id", "license until", "state", "lent", "last report")
+        print_table(columns, [_row(site, exports) for site, exports in found], whole="id")
 
 
 def _print_far(found: list[dict[str, Any]], *, json: bool) -> None:

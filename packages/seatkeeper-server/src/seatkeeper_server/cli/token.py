@@ -1,6 +1,7 @@
 """`seatkeeper token`: documents between a vendor's server and local ones, carried by hand.
 
-`apply` and `show` work on either side: to whom a token is sealed tells where it belongs.
+`apply` and `show` work on either side: to whom a token is sealed tells where it belongs. The vendor's side may be a server at a
+distance (`apply --server`).
 """
 
 import os
@@ -17,6 +18,7 @@ from seatkeeper_server.cli._failures import Unusable
 from seatkeeper_server.cli._options import Data, Database, Json
 from seatkeeper_server.cli._output import json_moment, print_json, say
 from seatkeeper_server.cli._place import Desk, Place, opened
+from seatkeeper_server.cli._remote import Server, either
 from seatkeeper_server.cli.site import Out, claim, hand_out
 from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.delegation import Applied, TokenRefused, readable
@@ -26,6 +28,9 @@ from seatkeeper_server.service.lending import Lending
 File = Annotated[Path, Parameter(help="The file with the token; - for standard input.")]
 Tenant = Annotated[
     str | None, Parameter(env_var="SEATKEEPER_TENANT", help="The vendor's id, where there are several.", show_default=False)
+]
+Vendor = Annotated[
+    str | None, Parameter(env_var="SEATKEEPER_VENDOR", help="With --server: the vendor, by his id.", show_default=False)
 ]
 Result = TypeVar("Result")
 
@@ -54,15 +59,24 @@ def apply(
     /,
     *,
     out: Out = None,
+    tenant: Vendor = None,
+    server: Server = None,
     data: Data = None,
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Say what a token is, apply it, and print the token to carry back, if there is one."""
+    """Say what a token is, apply it, and print the token to carry back, if there is one.
+
+    With --server: what a local server has made, on the vendor's server.
+    """
     claim(out)
     token = read(file)
-    with opened(data, database) as place, place.transaction() as desk:
-        applied = _applied(place, desk, token)
+
+    def near() -> Applied:
+        with opened(data, database) as place, place.transaction() as desk:
+            return _applied(place, desk, token)
+
+    applied = either(server, tenant, near=near, far=lambda vendor: vendor.apply(token))
     if json:
         print_json({"kind": applied.kind, "text": applied.text, "token": applied.reply})
         return

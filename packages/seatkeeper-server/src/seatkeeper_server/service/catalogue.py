@@ -351,6 +351,14 @@ class Catalogue(Protocol):
         """Give a stretch of a chain of facts."""
         ...
 
+    def chain_back(self, key: PoolKey, before: int, most: int) -> Sequence[FactRecord]:
+        """Give a stretch of a chain of facts, the newest first."""
+        ...
+
+    def newest_facts(self, tenant_id: str, skip: int, most: int) -> Sequence[FactRecord]:
+        """Give what happened to a vendor's entitlements, whichever, the newest first."""
+        ...
+
     def checkpoint(self, key: PoolKey) -> str | None:
         """Give the signed checkpoint behind which a chain was pruned last; None if it never was."""
         ...

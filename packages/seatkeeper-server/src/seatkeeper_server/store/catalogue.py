@@ -415,6 +415,15 @@ class Catalogue:
         found = self._tx.query("chain", tenant_id=key[0], chain_id=key[1], after=after, last=last, most=most)
         return [to_fact(row) for row in found]
 
+    def chain_back(self, key: PoolKey, before: int, most: int) -> Sequence[FactRecord]:
+        """Give a stretch of a chain of facts, the newest first."""
+        found = self._tx.query("chain_back", tenant_id=key[0], chain_id=key[1], before=before, most=most)
+        return [to_fact(row) for row in found]
+
+    def newest_facts(self, tenant_id: str, skip: int, most: int) -> Sequence[FactRecord]:
+        """Give what happened to a vendor's entitlements, whichever, the newest first."""
+        return [to_fact(row) for row in self._tx.query("newest_facts", tenant_id=tenant_id, skip=skip, most=most)]
+
     def checkpoint(self, key: PoolKey) -> str | None:
         """Give the signed checkpoint behind which a chain was pruned last; None if it never was."""
         for row in self._tx.query("last_checkpoint", tenant_id=key[0], chain_id=key[1]):

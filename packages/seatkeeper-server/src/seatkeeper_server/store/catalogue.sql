@@ -18,6 +18,13 @@ INSERT INTO tenant_key (tenant_id, purpose, kid, state, public_key, sealed, cert
 VALUES (:tenant_id, :purpose, :kid, :state, :public_key, :sealed, :certificate, :created_at, :expires_at)
 ON CONFLICT (tenant_id, purpose, kid) DO UPDATE SET state = excluded.state;
 
+-- account_key: The public part of the key of a vendor's account.
+SELECT modulus, exponent FROM account_key WHERE tenant_id = :tenant_id;
+
+-- add_account_key: The key of a vendor's account.
+INSERT INTO account_key (tenant_id, modulus, exponent, sealed, created_at)
+VALUES (:tenant_id, :modulus, :exponent, :sealed, :now);
+
 -- product_named: The id of a product.
 SELECT product_id FROM product WHERE tenant_id = :tenant_id AND name = :name;
 
@@ -247,6 +254,20 @@ LEFT JOIN holder w ON w.tenant_id = f.tenant_id AND w.chain_id = f.chain_id AND 
 WHERE f.tenant_id = :tenant_id AND f.chain_id = :chain_id AND f.number < :number
     AND f.kind IN ('Claimed', 'Resumed', 'TakenOver', 'Retaken', 'Restored', 'Expired', 'Returned', 'Freed', 'TakenBack')
 ORDER BY f.number;
+
+-- chain_back: A stretch of a chain of facts, the newest first.
+SELECT tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash
+FROM fact
+WHERE tenant_id = :tenant_id AND chain_id = :chain_id AND number < :before
+ORDER BY number DESC
+LIMIT :most;
+
+-- newest_facts: What happened to a vendor's entitlements, whichever, the newest first; not what concerns the vendor alone.
+SELECT tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash
+FROM fact
+WHERE tenant_id = :tenant_id AND chain_id <> :tenant_id
+ORDER BY recorded_at DESC, chain_id DESC, number DESC
+LIMIT :most OFFSET :skip;
 
 -- chain: A stretch of a chain of facts.
 SELECT tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash

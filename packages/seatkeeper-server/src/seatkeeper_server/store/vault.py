@@ -18,6 +18,7 @@ from seatkeeper.protocol.documents import CertificateClaims, Covers
 from seatkeeper_server.certifying import certified, guest_keys, opened_signing_key
 from seatkeeper_server.keys import Random, TenantKeys, new_tenant_keys
 from seatkeeper_server.sealing import SECRET_BYTES, SealKey
+from seatkeeper_server.service.accounts import AccountKey, NewAccountKey
 from seatkeeper_server.service.catalogue import CannotDo, SealedCode
 from seatkeeper_server.service.delegation import Site
 from seatkeeper_server.statements import MAX_TOKEN, public_text, sealing_kid
@@ -66,6 +67,22 @@ class KeyVault:
             SealKeyError: it was sealed under another key.
         """
         return self._seal.open(sealed.sealed, _context(tenant_id, sealed.code_hash)).decode()
+
+    def account_key(self, tenant_id: str) -> AccountKey | None:
+        """Give the key of a vendor's account; None if nobody has asked for it yet."""
+        found = self._catalogue.tx.query("account_key", tenant_id=tenant_id)
+        return next((AccountKey(modulus, exponent) for modulus, exponent in found), None)
+
+    def add_account_key(self, tenant_id: str, made: NewAccountKey, now: datetime) -> None:
+        """Keep the key of a vendor's account, its private part sealed."""
+        self._catalogue.tx.execute(
+            "add_account_key",
+            tenant_id=tenant_id,
+            modulus=made.public.modulus,
+            exponent=made.public.exponent,
+            sealed=self._seal.seal(made.private, f"account_key/{tenant_id}"),
+            now=micros(now),
+        )
 
     # --- between servers -------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ The paths and fields that the public contract has are its own; what it lacks (th
 from fastapi import FastAPI
 
 from seatkeeper_server.http.further import Office, further_application
-from seatkeeper_server.http.site import connection, entitlements, license, seats
+from seatkeeper_server.http.site import connection, entitlements, history, license, seats
 from seatkeeper_server.http.site.console import Console
 from seatkeeper_server.http.site.ports import Borrows, Connects, Visit
 
@@ -20,6 +20,7 @@ def site(office: Office[Visit], console: Console, upstream: Connects, *, ca_file
         license.router,
         entitlements.router,
         seats.router,
+        history.router,
         connection.router,
         office=office,
         console=console,

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Protocol
 
 from seatkeeper_server.http.further import AnyVisit
-from seatkeeper_server.service.catalogue import Bought
+from seatkeeper_server.service.accounts import AccountKeys
+from seatkeeper_server.service.catalogue import Bought, Vault
 from seatkeeper_server.service.clients import ClientBook
 from seatkeeper_server.service.deeds import DeedBook
 
@@ -227,8 +228,17 @@ class Lends(Protocol):
         ...
 
 
+class KeysAndCodes(Vault, AccountKeys, Protocol):
+    """A tenant's keys and codes, and the key of its account."""
+
+
 class Visit(AnyVisit, Protocol):
     """One transaction or snapshot of a vendor's data, with the use cases that work in it."""
+
+    @property
+    def vault(self) -> KeysAndCodes:
+        """Keys and codes."""
+        ...
 
     @property
     def clients(self) -> ClientBook:

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from seatkeeper_server.http.further import Document, Listed, listed
 from seatkeeper_server.http.further import router as new_router
+from seatkeeper_server.http.vendor.account import Jwk, jwk_of
 from seatkeeper_server.http.vendor.documents import (
     LocalLicenseServer,
     Token,
@@ -51,6 +52,15 @@ class SitesLicense(Document):
     entitlement_group: SitesGroup
 
 
+class Config(Document):
+    """What older local servers are set up with: who licenses them, and who lends to them. Here that is the same vendor."""
+
+    lls_license_tenant_id: str
+    lls_license_tenant_key: Jwk
+    client_tenant_id: str
+    client_tenant_key: Jwk
+
+
 class Reported(Document):
     """What became of a report; `token` is to be carried back, if there is one."""
 
@@ -76,6 +86,18 @@ def license_entitlement(caller: SitesAdmin, office: OfficeHere) -> SitesLicense:
         return _license(lending.license_entitlement(), code, max(visit.now, visit.today))
 
     return office.do(look)
+
+
+@router.get(f"{PATH}/config")
+def config(caller: SitesAdmin, office: OfficeHere) -> Config:
+    """Show the tenant and its public key, as the one that licenses local servers and as the one that lends to them."""
+    key = jwk_of(office, caller.tenant_id)
+    return Config(
+        lls_license_tenant_id=caller.tenant_id,
+        lls_license_tenant_key=key,
+        client_tenant_id=caller.tenant_id,
+        client_tenant_key=key,
+    )
 
 
 @router.post(f"{PATH}/license/activate")
