@@ -140,6 +140,31 @@ def test_whatever_a_site_sends_is_applied_from_afar(cloud: CloudServer, desk: De
     assert "has given its license back" in ended.stderr
 
 
+def test_one_of_several_servers_is_meant_from_afar_too(desk: Desk) -> None:
+    """Lent to two servers, an entitlement has no one share: which is meant has to be said, and is heeded."""
+    site, client = ("--data", desk.folder / "site-2"), desk.client
+    code = desk.ask("site", "code")
+    asked, licensed, grant, fresh = (desk.folder / name for name in ("asked", "licensed", "grant-2", "fresh"))
+    words = ("--code", code["activationCode"], "--tenant", code["tenantId"], "--name", "lab-2", "-o", asked, *site)
+    assert seatkeeper("token", "request", *words).returncode == 0
+    desk.apply(asked, "-o", licensed)
+    assert seatkeeper("token", "apply", licensed, *site).returncode == 0
+    seatkeeper("site", "lend", "acme/solver", "--to", "lab-2", "--seats", "5", "-o", grant, **client)
+    seatkeeper("token", "apply", grant, *site)
+
+    unnamed = [seatkeeper("site", verb, "acme/solver", **client) for verb in ("fresh", "back")]
+    named = seatkeeper("site", "fresh", "acme/solver", "--to", "lab-2", "-o", fresh, **client)
+    elsewhere = seatkeeper("token", "apply", fresh, "--data", desk.folder / "site")
+    there = seatkeeper("token", "apply", fresh, *site)
+    early = seatkeeper("site", "back", "acme/solver", "--from", "lab-2", **client)
+    nowhere = seatkeeper("site", "back", "acme/solver", "--from", "lab-3", **client)
+
+    assert [(done.returncode, "2 local servers: name one" in done.stderr) for done in unnamed] == [(1, True), (1, True)]
+    assert (named.returncode, elsewhere.returncode, there.returncode) == (0, 1, 0), named.stderr + there.stderr
+    assert (early.returncode, "name one" in early.stderr) == (1, False)
+    assert (nowhere.returncode, "lab-3" in nowhere.stderr) == (1, True)
+
+
 def test_a_token_is_applied_once_from_afar_too(cloud: CloudServer, desk: Desk) -> None:
     """The second time it is refused in the server's words, whichever kind it is."""
     report = desk.at_site("report", name="report")

@@ -76,6 +76,15 @@ def test_the_sites_entitlement_has_the_code_that_licenses(vendor: Vendor, token:
         ("POST", f"{ENTITLEMENTS}/ent_1/import", {"token": "abc"}, 204, ("back", "ent_1", "abc")),
         ("POST", f"{ENTITLEMENTS}/ent_1/import", {"importWithoutToken": True}, 204, ("back", "ent_1", None)),
         ("DELETE", f"{ENTITLEMENTS}/ent_1/shares", None, 204, ("back", "ent_1", None)),
+        ("DELETE", f"{ENTITLEMENTS}/ent_1/shares?localLicenseServerId=lls_1", None, 204, ("back", "ent_1", None, "lls_1")),
+        ("POST", f"{ENTITLEMENTS}/ent_1/export/token?localLicenseServerId=lls_1", {}, 200, ("fresh", "ent_1", "lls_1")),
+        (
+            "POST",
+            f"{ENTITLEMENTS}/ent_1/import",
+            {"importWithoutToken": True, "localLicenseServerId": "lls_1"},
+            204,
+            ("back", "ent_1", None, "lls_1"),
+        ),
     ],
 )
 def test_tokens_go_where_they_belong(

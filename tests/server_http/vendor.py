@@ -118,10 +118,10 @@ class Lending:
         return self._told("lend", entitlement_id, site_id, seats, dict(features), until)
 
     def fresh_token(self, entitlement_id: str, site_id: str | None = None) -> str:
-        return self._told("fresh", entitlement_id)
+        return self._told("fresh", entitlement_id, *([site_id] if site_id else []))
 
-    def take_back(self, entitlement_id: str, token: str | None) -> None:
-        self._told("back", entitlement_id, token)
+    def take_back(self, entitlement_id: str, token: str | None, site_id: str | None = None) -> None:
+        self._told("back", entitlement_id, token, *([site_id] if site_id else []))
 
     def report(self, token: str) -> Applied:
         self._told("report", token)

@@ -105,13 +105,15 @@ class Remote:
             asked["until"] = json_moment(until)
         return str(self._asked("POST", f"/entitlements/{self._find(called)}/export", asked)["token"])
 
-    def fresh(self, called: str) -> str:
-        """Give a fresh token of what is lent."""
-        return str(self._asked("POST", f"/entitlements/{self._find(called)}/export/token", {})["token"])
+    def fresh(self, called: str, to: str | None) -> str:
+        """Give a fresh token of what is lent, to this local server where there are several."""
+        which = "" if to is None else f"?localLicenseServerId={self._site(to)}"
+        return str(self._asked("POST", f"/entitlements/{self._find(called)}/export/token{which}", {})["token"])
 
-    def back(self, called: str) -> None:
-        """Take back what has run out."""
-        self._asked("POST", f"/entitlements/{self._find(called)}/import", {"importWithoutToken": True})
+    def back(self, called: str, from_: str | None) -> None:
+        """Take back what has run out, of this local server where there are several."""
+        which = {} if from_ is None else {"localLicenseServerId": self._site(from_)}
+        self._asked("POST", f"/entitlements/{self._find(called)}/import", {"importWithoutToken": True, **which})
 
     def renew(self, name: str) -> str:
         """Renew a local server's license; the token to carry there."""

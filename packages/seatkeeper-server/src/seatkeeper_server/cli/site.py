@@ -163,7 +163,7 @@ def fresh(
         return vendor.fresh_token(find(desk.catalogue, entitlement).entitlement_id, to)
 
     near = partial(_as_vendor, tenant, data, database, work)
-    token = either(server, tenant, near=near, far=lambda vendor: vendor.fresh(entitlement))
+    token = either(server, tenant, near=near, far=lambda vendor: vendor.fresh(entitlement, to))
     hand_out(token, out, "carry it to the local server: seatkeeper token apply FILE", json=json)
 
 
@@ -185,7 +185,7 @@ def back(
         vendor.take_back(find(desk.catalogue, entitlement).entitlement_id, None, from_)
 
     near = partial(_as_vendor, tenant, data, database, work)
-    either(server, tenant, near=near, far=lambda vendor: vendor.back(entitlement))
+    either(server, tenant, near=near, far=lambda vendor: vendor.back(entitlement, from_))
 
 
 def renew(

@@ -48,6 +48,10 @@ router = new_router()
 # --- what is asked -------------------------------------------------------------------------------------------------
 
 
+SiteId = Annotated[str, Field(min_length=1, max_length=64)]
+OneSite = Annotated[str | None, Query(alias="localLicenseServerId", min_length=1, max_length=64)]  # where there are several
+
+
 class FeatureAsked(Asked):
     """So much of a feature."""
 
@@ -58,7 +62,7 @@ class FeatureAsked(Asked):
 class ExportAsked(Asked):
     """Whom to lend to, and what: without seats, the whole entitlement."""
 
-    local_license_server_id: Annotated[str, Field(min_length=1, max_length=64)]
+    local_license_server_id: SiteId
     seats: Annotated[int | None, Field(ge=1, le=MOST_SEATS)] = None
     features: Annotated[tuple[FeatureAsked, ...], Field(max_length=MOST_FEATURES)] = ()
     until: AwareDatetime | None = None
@@ -88,6 +92,7 @@ class ImportAsked(Asked):
 
     token: TokenText | None = None
     import_without_token: bool = False
+    local_license_server_id: SiteId | None = None
 
 
 # --- what is answered ----------------------------------------------------------------------------------------------
@@ -260,9 +265,9 @@ def export(entitlement_id: str, asked: ExportAsked, caller: EntitlementsAdmin, o
 
 
 @router.post(f"{ONE}/export/token")
-def export_token(entitlement_id: str, caller: EntitlementsAdmin, office: OfficeHere) -> Token:
+def export_token(entitlement_id: str, caller: EntitlementsAdmin, office: OfficeHere, site_id: OneSite = None) -> Token:
     """Give a fresh token of what is lent, with all that has changed since the last one."""
-    return Token(token=office.do(lambda visit: visit.lending(caller.tenant_id).fresh_token(entitlement_id)))
+    return Token(token=office.do(lambda visit: visit.lending(caller.tenant_id).fresh_token(entitlement_id, site_id)))
 
 
 @router.post(f"{ONE}/import", status_code=204)
@@ -270,7 +275,8 @@ def import_back(entitlement_id: str, asked: ImportAsked, caller: EntitlementsAdm
     """Take back what was lent."""
     if asked.token is None and not asked.import_without_token:
         reject_field("token", "Give the removal token, or importWithoutToken when the share has run out.", "required")
-    office.do(lambda visit: visit.lending(caller.tenant_id).take_back(entitlement_id, asked.token))
+    site_id = asked.local_license_server_id
+    office.do(lambda visit: visit.lending(caller.tenant_id).take_back(entitlement_id, asked.token, site_id))
     return Response(status_code=204)
 
 
@@ -304,9 +310,9 @@ def lend(entitlement_id: str, asked: ShareAsked, caller: EntitlementsAdmin, offi
 
 
 @router.delete(f"{ONE}/shares", status_code=204)
-def take_back(entitlement_id: str, caller: EntitlementsAdmin, office: OfficeHere) -> Response:
+def take_back(entitlement_id: str, caller: EntitlementsAdmin, office: OfficeHere, site_id: OneSite = None) -> Response:
     """Take back what has run out. What has not is taken back by `import`, with the removal token."""
-    office.do(lambda visit: visit.lending(caller.tenant_id).take_back(entitlement_id, None))
+    office.do(lambda visit: visit.lending(caller.tenant_id).take_back(entitlement_id, None, site_id))
     return Response(status_code=204)
 
 
