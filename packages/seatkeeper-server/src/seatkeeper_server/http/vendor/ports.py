@@ -207,7 +207,7 @@ class Lends(Protocol):
         """Give the token that brings what was lent up to date."""
         ...
 
-    def take_back(self, entitlement_id: str, token: str | None, /) -> None:
+    def take_back(self, entitlement_id: str, token: str | None, site_id: str | None = None, /) -> None:
         """Take back what a removal token gives up, or, without one, what has run out."""
         ...
 
