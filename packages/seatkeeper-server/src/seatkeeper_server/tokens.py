@@ -234,7 +234,8 @@ def _public_key(text: str) -> Ed25519PublicKey:
 
 def _sealing_key(text: str) -> None:
     try:
-        X25519PublicKey.from_public_bytes(envelopes.unb64url(text))
+        key = X25519PublicKey.from_public_bytes(envelopes.unb64url(text))
+        X25519PrivateKey.generate().exchange(key)  # with a point of small order nothing can be agreed (RFC 7748, 6.1)
     except (EnvelopeError, ValueError):
         raise Unreadable("malformed", "the sealing key that this token names is none") from None
 

@@ -42,6 +42,7 @@ from seatkeeper_server.service.delegation import (
     Exchanged,
     Export,
     Keyholder,
+    NoRoom,
     Share,
     ShareUse,
     Site,
@@ -581,7 +582,7 @@ class Lending:
         pool = work.pool(key).seeing(places)
         decision = relend(pool, ask, self._now)
         if isinstance(decision, Denied):
-            raise CannotDo(_too_few(decision))
+            raise NoRoom(_too_few(decision))
         if isinstance(decision, Rejected):
             raise CannotDo(f"this entitlement has no such feature: {decision.problem.partition(': ')[2]}")
         who = Who(seat_id=share.share_id, seat_name=site.name + LOCAL_SERVER if site else None)
@@ -726,7 +727,7 @@ class Lending:
             if share.site_id != site.site_id or newest.until <= self._now:
                 continue
             if self._is_behind(share, newest):
-                with suppress(CannotDo):  # there is no room for it now: it stays out of step, which the vendor is shown
+                with suppress(NoRoom):  # there is no room for it now: it stays out of step, which the vendor is shown
                     needed.append(self.fresh_token(share.entitlement_id, site.site_id))
             elif confirmed.get(share.share_id, 0) < newest.number:
                 needed.append(self._document(share, self.site(site.site_id), newest))
