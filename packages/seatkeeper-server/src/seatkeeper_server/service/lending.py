@@ -162,7 +162,7 @@ class Lending:
         self._apply_once(asked.jti)
         known = next((site for site in self.sites() if site.signing_key == asked.signing_key), None)
         seat = known.site_id if known else ids.make_id(ids.SITE, self._random(ids.RANDOM_BYTES))
-        activation_id = self._take_license(bought, seat, asked.name)
+        activation_id = self._take_license(bought, seat, asked)
         site = Site(
             tenant_id=self._tenant_id,
             site_id=seat,
@@ -229,8 +229,8 @@ class Lending:
             "this token was made with an activation code that nobody has here: see `seatkeeper site code`",
         )
 
-    def _take_license(self, bought: Bought, seat_id: str, name: str) -> str:
-        work, key, who = Workspace(self._books.tx, self._now), bought.key, Who(seat_id=seat_id, seat_name=name)
+    def _take_license(self, bought: Bought, seat_id: str, asked: LicenseRequest) -> str:
+        work, key, who = Workspace(self._books.tx, self._now), bought.key, Who(seat_id=seat_id, seat_name=asked.name)
         work.load_pools([key])
         work.load_seats([(*key, seat_id)])
         known = work.holders.get((*key, seat_id))
@@ -241,6 +241,7 @@ class Lending:
             holder=holder,
             next_nonce=b64url(self._random(16)),
             proof=own.holding.generation if own else None,
+            device=asked.signing_key,  # which has signed the request: who asks again has his own license again
         )
         decision = work.decide(key, ask, own, who)
         if isinstance(decision, Denied | Rejected):
