@@ -131,7 +131,7 @@ def test_a_license_that_is_renewed_twice_at_once(house: House) -> None:
 
 
 def test_no_license_ends_while_something_is_lent_under_it(house: House) -> None:
-    """`end_license` takes the vendor's turn: a server that was just lent something keeps its license."""
+    """A server that was just lent something keeps its license."""
     town = house.town
     site = town.open_site("lab")
     word = site.grants(lambda grants: grants.deactivate(town.tenant))
@@ -143,6 +143,23 @@ def test_no_license_ends_while_something_is_lent_under_it(house: House) -> None:
     with pytest.raises(CannotDo, match="still has 1 of your entitlements"):
         second.result()
     assert town.vendor(lambda lending: lending.site("lab")).is_licensed
+
+
+def test_a_license_that_ends_while_it_is_renewed(house: House) -> None:
+    """`end_license` takes the vendor's turn: it forgets nothing of what was said to the server meanwhile."""
+    town = house.town
+    site = town.open_site("lab")
+    word = site.grants(lambda grants: grants.deactivate(town.tenant))
+
+    renewed, second = house.one_after_the_other(
+        lambda lending: lending.renew_license(town.site_ids["lab"]), lambda lending: lending.end_license(word)
+    )
+    second.result()
+    asked = site.grants(lambda grants: grants.request(town.tenant, town.code, "lab"))
+    answer = town.vendor(lambda lending: lending.license(asked))
+
+    for token in (renewed, answer):
+        site.grants(lambda grants, token=token: grants.apply(token))
 
 
 def test_no_server_is_forgotten_while_something_is_lent_to_it(house: House) -> None:
