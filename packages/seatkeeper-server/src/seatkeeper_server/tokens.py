@@ -30,7 +30,18 @@ from seatkeeper.protocol.documents import UNREADABLE
 from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url
 from seatkeeper.protocol.trust import Trust
-from seatkeeper_server.statements import MAX_TOKEN, FromSite, FromVendor, LicenseRequest, Said, TooLong, Unreadable, sealing_kid
+from seatkeeper_server.statements import (
+    LATEST,
+    MAX_TOKEN,
+    FromSite,
+    FromVendor,
+    LicenseGiven,
+    LicenseRequest,
+    Said,
+    TooLong,
+    Unreadable,
+    sealing_kid,
+)
 
 TYPE: Final = "seatkeeper-token+jwt"
 SEALED: Final = "seatkeeper-token+jwe"
@@ -188,6 +199,9 @@ def open_from_vendor(token: str, *, own: X25519PrivateKey, root_of: Callable[[Fr
     if certificate.covers is not None or certificate.tid != claims.tid or not certificate.nbf <= claims.iat <= certificate.exp:
         raise Unreadable("signer", "this token was signed by a key that may not sign it")
     _verify(signed, _public_key(certificate.key))
+    _certificate(claims.certificate, claims.root if isinstance(claims, LicenseGiven) else root)
+    if isinstance(claims, LicenseGiven):
+        _sealing_key(claims.sealing_key)
     return claims
 
 
@@ -238,6 +252,15 @@ def _sealing_key(text: str) -> None:
         X25519PrivateKey.generate().exchange(key)  # with a point of small order nothing can be agreed (RFC 7748, 6.1)
     except (EnvelopeError, ValueError):
         raise Unreadable("malformed", "the sealing key that this token names is none") from None
+
+
+def _certificate(text: str, root: str) -> None:
+    try:
+        ends_at = Trust((envelopes.read_public_key(root),)).certificate(text).exp
+    except EnvelopeError:
+        ends_at = -1.0
+    if not 0 <= ends_at <= LATEST:
+        raise Unreadable("malformed", "the certificate in this token is none of its vendor's")
 
 
 def _kind(claims: Said) -> str:
