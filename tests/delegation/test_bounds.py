@@ -1,4 +1,4 @@
-"""What a vendor's document may say to a site. His server may be broken too: what is out of bounds is refused and changes nothing.
+"""What a vendor's document may say to a site. His server may be broken too: what is out of bounds is refused, and nothing done.
 
 Each bound is tried from outside and from within, with documents that are signed and sealed as they should be. And the largest
 that can be sold is lent and applied.
