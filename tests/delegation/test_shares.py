@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from seatkeeper_server.domain.terms import Overdraft
+from seatkeeper_server.service import selling
 from seatkeeper_server.service.calls import Served
 from seatkeeper_server.service.catalogue import CannotDo
+from seatkeeper_server.service.selling import Change
 from seatkeeper_server.service.timekeeping import Timekeeper
 from tests.support.house import HandClock
 from tests.support.servers import seatkeeper
@@ -186,3 +188,19 @@ def test_the_recorded_time_of_a_site_is_not_set_back_by_hand(town: Town) -> None
     assert done.returncode == 1
     assert "only the vendor's word" in done.stderr
     assert lab.now == town.now
+
+
+def test_a_server_that_asks_again_has_its_own_license_again(town: Town) -> None:
+    """The answer was lost, or its license wears out: the vendor's last license is still the server's own."""
+    licenses = town.vendor(lambda lending: lending.license_entitlement()).entitlement_id
+    with town.cloud.opened() as (catalogue, _):
+        selling.change(catalogue, licenses, Change(seats=1), town.now)
+    site = town.open_site("lab-1")
+
+    for wait in (MINUTE, 300 * DAY):
+        town.pass_(wait)
+        asked = site.grants(lambda grants: grants.request(town.tenant, town.code, "lab-1"))
+        answer = town.vendor(lambda lending, asked=asked: lending.license(asked))
+        site.grants(lambda grants, answer=answer: grants.apply(answer))
+
+    assert town.vendor(lambda lending: lending.license_entitlement()).pool.seats.used == 1

@@ -1,5 +1,8 @@
 """What documents between a vendor's server and a license server at a customer's site say, and in which bounds.
 
+A vendor's server may be broken too: what is out of bounds is no document, and nothing is done with it. No bound is narrower
+than what can be sold and lent (`domain/catalogue.py`, `domain/intervals.py`).
+
 They are values only. How they are signed and sealed is in `tokens.py`; whether one may be applied is decided in
 `service/lending` and `service/grants`.
 """
@@ -7,21 +10,34 @@ They are values only. How they are signed and sealed is in `tokens.py`; whether 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from msgspec import Meta, Struct, field
 
+from seatkeeper.protocol import envelopes
+from seatkeeper.protocol.documents import Id, ShortText
 from seatkeeper.protocol.ids import b64url
+from seatkeeper.protocol.text import PRINTABLE
+from seatkeeper_server.domain.catalogue import MAX_COUNT, MAX_NAME
+from seatkeeper_server.domain.intervals import LONGEST
+from seatkeeper_server.domain.terms import SEAT
 
 VERSION: Final = 1
 MAX_TOKEN: Final = 600 * 1024  # characters; the largest is a report of many hours (`service.use.MOST_HOURS`)
 
-_LATEST: Final = 253_370_764_800  # 9999-01-01: a year is left for what is added to a moment
+MOST_RIGHTS: Final = 5_000  # of an entitlement: more than a document has room for
+MOST_CODES: Final = 1_000  # of an entitlement
+LATEST: Final = 253_370_764_800  # 9999-01-01: a year is left for what is added to a moment
 
 Number = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-Moment = Annotated[float, Meta(ge=0, le=_LATEST)]  # seconds since 1970
-Hour = Annotated[int, Meta(ge=0, le=_LATEST, multiple_of=3600)]
+Moment = Annotated[float, Meta(ge=0, le=LATEST)]  # seconds since 1970
+Hour = Annotated[int, Meta(ge=0, le=LATEST, multiple_of=3600)]
+Seconds = Annotated[float, Meta(ge=0, le=LONGEST)]
+Interval = Annotated[int, Meta(ge=0, le=LONGEST * 1_000_000)]  # microseconds
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME, pattern=PRINTABLE)]
+Certificate = Annotated[str, Meta(max_length=envelopes.MAX_TOKEN)]
 
 
 class TooLong(Exception):
@@ -39,10 +55,10 @@ class Unreadable(Exception):
 class Said(Struct, frozen=True, kw_only=True):
     """What every document says: of whose tenant, from or for which server, its id, when, and its number in its direction."""
 
-    v: int = VERSION
-    tid: str
-    site: str = ""
-    jti: str
+    v: Number = VERSION
+    tid: Id
+    site: Annotated[str, Meta(max_length=64)] = ""
+    jti: Id
     iat: Moment
     seq: Number = 0
 
@@ -50,37 +66,41 @@ class Said(Struct, frozen=True, kw_only=True):
 class LicenseRequest(Said, frozen=True, kw_only=True, tag_field="kind", tag="license-request"):
     """A server asks for its license: what it is called, by which keys it is known, and what the answer has to repeat."""
 
-    name: str
-    challenge: str
+    name: Name
+    challenge: Id
     signing_key: str
     sealing_key: str
-    iss: str
+    iss: Id
 
 
 class LicenseGiven(Said, frozen=True, kw_only=True, tag_field="kind", tag="license"):
     """The vendor licenses a server, or goes on doing so; `certificate` lets its key sign what is lent to it."""
 
-    name: str
-    challenge: str
+    name: Name
+    challenge: Annotated[str, Meta(max_length=64)]
     root: str
-    vendor: str
-    contact: str | None
+    vendor: ShortText
+    contact: ShortText | None
     sealing_key: str
-    issuer: str
+    issuer: Certificate
     lease_ends_at: Moment
-    patience: float  # seconds for which it serves while it is suspect
-    certificate: str
+    patience: Seconds  # for which it serves while it is suspect
+    certificate: Certificate
     heard: Number = 0  # the number of the last document from this server: one whose data were set back goes on above it
 
 
 class SnapshotRight(Struct, frozen=True, kw_only=True):
     """One thing that is lent: so much of it (None: any number), and what is granted above."""
 
-    key: str
-    kind: str
-    amount: int | None
-    overdraft: str = "none"
-    overdraft_value: int = 0
+    key: Annotated[str, Meta(max_length=MAX_NAME, pattern=PRINTABLE)]
+    kind: Literal["seat", "bool", "elementPool", "usageCount"]
+    amount: Count | None
+    overdraft: Annotated[str, Meta(pattern=r"^(none|absolute|percentage|unlimited)$(?!\n)")] = "none"
+    overdraft_value: Count = 0
+
+    def __post_init__(self) -> None:
+        if (self.kind == "seat") != (self.key == SEAT):
+            raise ValueError("a right is of another kind than its name says")
 
 
 class Snapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -89,51 +109,62 @@ class Snapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     A device may take a seat home for `borrow` at most, and `borrow_most` may at once (None: any number).
     """
 
-    entitlement_id: str
-    group_id: str
-    product_id: str
-    product: str
-    edition_id: str
-    edition: str
-    offering_id: str
-    offering: str
-    sku: str
-    plan_id: str
-    plan: str
-    plan_type: str
-    license_type: str
-    license_start_type: str
-    duration_type: str
-    duration_count: int | None
-    customer_id: str
-    customer: str
-    account_ref_id: str | None
-    order_ref_id: str | None
-    mode: str
-    lease: int
-    linger: int
-    margin: int
-    nonce: str
+    entitlement_id: Id
+    group_id: Id
+    product_id: Id
+    product: ShortText
+    edition_id: Id
+    edition: ShortText
+    offering_id: Id
+    offering: ShortText
+    sku: ShortText
+    plan_id: Id
+    plan: ShortText
+    plan_type: Literal["trial", "paid", "notForResale", "internal", "beta", "free"]
+    license_type: Literal["subscription", "perpetual"]
+    license_start_type: Literal["activation", "entitlementCreation", "manualActivation", "custom"]
+    duration_type: Literal["none", "second", "minute", "hour", "day", "week", "month", "year"]
+    duration_count: Annotated[int, Meta(ge=1, le=LONGEST)] | None
+    customer_id: Id
+    customer: ShortText
+    account_ref_id: ShortText | None
+    order_ref_id: ShortText | None
+    mode: Literal["concurrent", "nodeLock"]
+    lease: Annotated[int, Meta(ge=1_000_000, le=LONGEST * 1_000_000)]
+    linger: Interval
+    margin: Annotated[int, Meta(ge=0, le=86_400 * 1_000_000)]
+    nonce: Literal["optional", "required"]
     has_maintenance: bool
-    maintenance_ends_at: float | None
-    rights: list[SnapshotRight]
-    codes: list[str]
-    borrow: int = 0
-    borrow_most: int | None = None
+    maintenance_ends_at: Moment | None
+    rights: Annotated[list[SnapshotRight], Meta(max_length=MOST_RIGHTS)]
+    codes: Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]], Meta(max_length=MOST_CODES)]
+    borrow: Interval = 0
+    borrow_most: Count | None = None
 
 
 class GrantGiven(Said, frozen=True, kw_only=True, tag_field="kind", tag="grant"):
     """The vendor lends a share: document `number` of the session `sid`, which began with document `began`."""
 
-    sid: str
+    sid: Id
     number: Number
     began: Number
     until: Moment
     snapshot: Snapshot
-    issuer: str
-    certificate: str
-    patience: float
+    issuer: Certificate
+    certificate: Certificate
+    patience: Seconds
     heard: Number = 0  # see `LicenseGiven`
+
+    def __post_init__(self) -> None:
+        said, keys = self.snapshot, {right.key for right in self.snapshot.rights}
+        if len(keys) < len(said.rights):
+            raise ValueError("a right is lent twice")
+        if not any(right.key == SEAT and right.amount for right in said.rights):
+            raise ValueError("no seats are lent")
+        if (said.duration_type == "none") != (said.duration_count is None):
+            raise ValueError("a plan's duration has a unit and a count, or neither")
+        if said.borrow and said.borrow_most == 0:
+            raise ValueError("seats may be borrowed, and none at once")
 
 
 class OutStill(Struct, frozen=True, kw_only=True):
@@ -180,7 +211,7 @@ class Reported(Said, frozen=True, kw_only=True, tag_field="kind", tag="usage-rep
     With `more`, there is more to report than one document takes.
     """
 
-    state: str
+    state: Literal["ok", "clock-suspect", "restore-suspect", "clone-suspect"]
     epoch: Number
     uses: list[UseReported]
     license_ends_at: Moment | None = None
@@ -198,7 +229,7 @@ class ShareRemoved(Said, frozen=True, kw_only=True, tag_field="kind", tag="remov
 class LicenseEnded(Said, frozen=True, kw_only=True, tag_field="kind", tag="license-end"):
     """A server gives its license back, and serves nothing any more."""
 
-    name: str
+    name: Name
 
 
 FromSite = LicenseRequest | Reported | ShareRemoved | LicenseEnded

@@ -14,11 +14,12 @@ JOSE is joserfc's work here. What ships inside applications has its own few line
 import hmac
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from joserfc import jwe
+from joserfc.errors import JoseError
 from joserfc.jwe import JWERegistry
 from joserfc.jwk import OctKey, OKPKey
 from msgspec import Struct, json
@@ -29,9 +30,11 @@ from seatkeeper.protocol.envelopes import EnvelopeError
 from seatkeeper.protocol.ids import b64url
 from seatkeeper.protocol.trust import Trust
 from seatkeeper_server.statements import (
+    LATEST,
     MAX_TOKEN,
     FromSite,
     FromVendor,
+    LicenseGiven,
     LicenseRequest,
     Said,
     TooLong,
@@ -94,28 +97,41 @@ def receiver_of(token: str) -> str:
     Raises:
         Unreadable: it is none.
     """
-    text = token.strip()
-    if len(text) > MAX_TOKEN or text.count(".") != _PARTS - 1:
-        raise Unreadable("malformed", "this is not a Seatkeeper token: copy the whole line, and nothing else")
-    try:
-        header = json.decode(envelopes.unb64url(text.partition(".")[0]), type=_Header)
-    except (EnvelopeError, *UNREADABLE):
-        raise Unreadable("malformed", "this is not a Seatkeeper token: copy the whole line, and nothing else") from None
-    return header.kid
-
-
-class _Header(Struct):
-    kid: str
-    alg: str = ""
-    typ: str = ""
+    return _header(token).kid
 
 
 def is_request(token: str) -> bool:
     """Tell whether a document is a server's first one: sealed under a code, not to anybody's key."""
     try:
-        return json.decode(envelopes.unb64url(token.strip().partition(".")[0]), type=_Header).alg == "dir"
-    except (EnvelopeError, *UNREADABLE):
+        return _header(token).alg == "dir"
+    except Unreadable:
         return False
+
+
+class _Ephemeral(Struct, forbid_unknown_fields=True):
+    kty: Literal["OKP"]
+    crv: Literal["X25519"]
+    x: str
+
+
+class _Header(Struct, forbid_unknown_fields=True):
+    """A header as we write it. Any other is a stranger's, and not for joserfc to make something of."""
+
+    kid: str
+    alg: Literal["ECDH-ES", "dir"]
+    enc: Literal["A256GCM"]
+    typ: Literal["seatkeeper-token+jwe"]
+    epk: _Ephemeral | None = None
+
+
+def _header(token: str) -> _Header:
+    text = token.strip()
+    if len(text) > MAX_TOKEN or text.count(".") != _PARTS - 1:
+        raise Unreadable("malformed", "this is not a Seatkeeper token: copy the whole line, and nothing else")
+    try:
+        return json.decode(envelopes.unb64url(text.partition(".")[0]), type=_Header)
+    except (EnvelopeError, *UNREADABLE):
+        raise Unreadable("malformed", "this is not a Seatkeeper token: copy the whole line, and nothing else") from None
 
 
 def code_kid(code: str) -> str:
@@ -183,6 +199,9 @@ def open_from_vendor(token: str, *, own: X25519PrivateKey, root_of: Callable[[Fr
     if certificate.covers is not None or certificate.tid != claims.tid or not certificate.nbf <= claims.iat <= certificate.exp:
         raise Unreadable("signer", "this token was signed by a key that may not sign it")
     _verify(signed, _public_key(certificate.key))
+    _certificate(claims.certificate, claims.root if isinstance(claims, LicenseGiven) else root)
+    if isinstance(claims, LicenseGiven):
+        _sealing_key(claims.sealing_key)
     return claims
 
 
@@ -192,9 +211,10 @@ def _own(key: X25519PrivateKey) -> OKPKey:
 
 
 def _unsealed(token: str, key: OctKey | OKPKey) -> str:
+    _header(token)  # first: of one that isn't ours, joserfc 1.8 raises KeyError or TypeError
     try:
         return (jwe.decrypt_compact(token.strip(), key, registry=_REGISTRY).plaintext or b"").decode("ascii")
-    except Exception:  # an unknown curve is a KeyError in joserfc 1.8: what a stranger wrote decides which one is raised
+    except (JoseError, ValueError):  # ValueError: no base64, no text, or a key that is none (cryptography)
         raise Unreadable("seal", "this token was changed on its way, or is not whole: carry it again") from None
 
 
@@ -228,6 +248,16 @@ def _public_key(text: str) -> Ed25519PublicKey:
 
 def _sealing_key(text: str) -> None:
     try:
-        X25519PublicKey.from_public_bytes(envelopes.unb64url(text))
+        key = X25519PublicKey.from_public_bytes(envelopes.unb64url(text))
+        X25519PrivateKey.generate().exchange(key)  # with a point of small order nothing can be agreed (RFC 7748, 6.1)
     except (EnvelopeError, ValueError):
         raise Unreadable("malformed", "the sealing key that this token names is none") from None
+
+
+def _certificate(text: str, root: str) -> None:
+    try:
+        ends_at = Trust((envelopes.read_public_key(root),)).certificate(text).exp
+    except EnvelopeError:
+        ends_at = -1.0
+    if not 0 <= ends_at <= LATEST:
+        raise Unreadable("malformed", "the certificate in this token is none of its vendor's")

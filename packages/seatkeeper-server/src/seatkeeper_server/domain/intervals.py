@@ -14,7 +14,7 @@ from seatkeeper_server.domain.quoting import quoted
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _NAMES = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 _WRITTEN = re.compile(r"(\d{1,12})([smhd])", re.ASCII)
-_LONGEST = 36_500 * 86_400  # seconds: a century
+LONGEST = 36_500 * 86_400  # seconds: a century
 
 
 def read_interval(text: str) -> timedelta:
@@ -27,7 +27,7 @@ def read_interval(text: str) -> timedelta:
     if match is None:
         raise ValueError(f"{quoted(text)} is no interval: write a whole number and a unit, such as 90s, 15m, 12h or 30d")
     seconds = int(match[1]) * _SECONDS[match[2]]
-    if seconds > _LONGEST:
+    if seconds > LONGEST:
         raise ValueError(f"{quoted(text)} is longer than a century")
     return timedelta(seconds=seconds)
 

@@ -28,6 +28,10 @@ class TokenRefused(CannotDo):
         self.problem = problem
 
 
+class NoRoom(CannotDo):
+    """There is not so much left as would be lent: lend fewer, or free some. Nothing was changed."""
+
+
 def readable(read: Callable[[], Result]) -> Result:
     """Read a document, or refuse it in words for people.
 

@@ -8,8 +8,7 @@ from contextlib import suppress
 
 from seatkeeper_server.domain.sites import SiteState
 from seatkeeper_server.domain.terms import SEAT
-from seatkeeper_server.service.catalogue import CannotDo
-from seatkeeper_server.service.delegation import Applied, Exchanged, Site, TokenRefused
+from seatkeeper_server.service.delegation import Applied, Exchanged, NoRoom, Site, TokenRefused
 from seatkeeper_server.service.lending import documents, hearing, licenses, reports, returns, shares
 from seatkeeper_server.service.lending.lender import LICENSE_LEASE, Lender
 from seatkeeper_server.service.wording import counted, spoken
@@ -82,7 +81,7 @@ def _needed(lender: Lender, site: Site, said: Reported) -> list[str]:
         if newest.until <= lender.now:
             continue
         if shares.is_behind(lender, share, newest):
-            with suppress(CannotDo):  # there is no room for it now: it stays out of step, which the vendor is shown
+            with suppress(NoRoom):  # there is no room for it now: it stays out of step, which the vendor is shown
                 needed.append(shares.fresh_token(lender, share.entitlement_id, site.site_id))
         elif confirmed.get(share.share_id, 0) < newest.number:
             needed.append(documents.of_grant(lender, share, lender.site(site.site_id), newest))

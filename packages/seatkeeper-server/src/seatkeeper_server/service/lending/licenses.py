@@ -76,7 +76,7 @@ def give(lender: Lender, token: str) -> str:
     hearing.apply_once(lender, asked.jti)
     known = next((site for site in lender.sites() if site.signing_key == asked.signing_key), None)
     site_id = known.site_id if known else ids.make_id(ids.SITE, lender.random(ids.RANDOM_BYTES))
-    activation_id = _take_seat(lender, bought, site_id, asked.name)
+    activation_id = _take_seat(lender, bought, site_id, asked)
     site = _site(lender, bought, asked, site_id, activation_id)
     if known:
         site = _going_on(site, known)
@@ -110,9 +110,9 @@ def _going_on(site: Site, known: Site) -> Site:
     )
 
 
-def _take_seat(lender: Lender, bought: Bought, site_id: str, name: str) -> str:
+def _take_seat(lender: Lender, bought: Bought, site_id: str, asked: LicenseRequest) -> str:
     """Take a seat of the licenses for a server, or again the one it has; give the activation's id."""
-    work, key, who = Workspace(lender.books.tx, lender.now), bought.key, Who(seat_id=site_id, seat_name=name)
+    work, key, who = Workspace(lender.books.tx, lender.now), bought.key, Who(seat_id=site_id, seat_name=asked.name)
     work.load_pools([key])
     work.load_seats([(*key, site_id)])
     known = work.holders.get((*key, site_id))
@@ -122,6 +122,7 @@ def _take_seat(lender: Lender, bought: Bought, site_id: str, name: str) -> str:
         holder=known.number if known else work.pool(key).holders + 1,
         next_nonce=b64url(lender.random(16)),
         proof=own.holding.generation if own else None,
+        device=asked.signing_key,  # which has signed the request: who asks again has his own license again
     )
     decision = work.decide(key, ask, own, who)
     if isinstance(decision, Denied | Rejected):

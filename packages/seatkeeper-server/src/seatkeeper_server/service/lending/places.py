@@ -16,7 +16,7 @@ from seatkeeper_server.domain.state import Rejected
 from seatkeeper_server.domain.terms import Kind
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.catalogue import CannotDo
-from seatkeeper_server.service.delegation import Share, Site
+from seatkeeper_server.service.delegation import NoRoom, Share, Site
 from seatkeeper_server.service.lending.lender import Lender
 from seatkeeper_server.service.workspace import Workspace, settled
 
@@ -37,7 +37,8 @@ def relend(
     `site` says to whom it is lent, and `used_up` what of its usage counts doesn't come back.
 
     Raises:
-        CannotDo: there is not so much left of the entitlement.
+        NoRoom: there is not so much left of the entitlement.
+        CannotDo: it has no such feature.
     """
     key = share.key
     settled(lender.books.tx, key, lender.now)
@@ -48,7 +49,7 @@ def relend(
     pool = work.pool(key).seeing({place.key: place for place in lender.places(share)})
     decision = decide(pool, ask, lender.now)
     if isinstance(decision, Denied):
-        raise CannotDo(_too_few(decision))
+        raise NoRoom(_too_few(decision))
     if isinstance(decision, Rejected):
         raise CannotDo(f"this entitlement has no such feature: {decision.problem.partition(': ')[2]}")
     who = Who(seat_id=share.share_id, seat_name=site.name + LOCAL_SERVER if site else None)
