@@ -19,11 +19,11 @@ from .town import a_town
 SIGNER, RECEIVER = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
 
 
-def report(*hours: statements.HourOfUse, **more) -> statements.Reported:
+def report(*hours: statements.HourOfUse, epoch: int = 1, **more) -> statements.Reported:
     """Make a report of one share."""
     said = {"sid": "s", "number": 1, "settled": False, "after": 0, "after_head": "", "upto": 1, "head": "", "used": 0}
     use = statements.UseReported(**{**said, "hours": list(hours), **more})
-    return statements.Reported(tid="t", site="s", jti="j", iat=1.8e9, state="ok", epoch=1, uses=[use])
+    return statements.Reported(tid="t", site="s", jti="j", iat=1.8e9, state="ok", epoch=epoch, uses=[use])
 
 
 def opened(said: statements.Said) -> statements.FromSite:
@@ -49,6 +49,16 @@ def test_numbers_out_of_range(said: statements.Reported) -> None:
     """A signed document with a number that nothing could be done with is none."""
     with pytest.raises(statements.Unreadable):
         opened(said)
+
+
+@pytest.mark.parametrize("name", ["epoch", "number"])
+def test_numbers_that_leave_the_vendor_no_room(name: str) -> None:
+    """He goes on above what a server says that it has had from him, so there must be numbers above it."""
+    near, beyond = ({name: 2**52}, {name: 2**52 + 1})
+
+    assert opened(report(**near))
+    with pytest.raises(statements.Unreadable):
+        opened(report(**beyond))
 
 
 def test_an_unknown_curve() -> None:

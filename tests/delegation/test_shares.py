@@ -190,6 +190,20 @@ def test_the_recorded_time_of_a_site_is_not_set_back_by_hand(town: Town) -> None
     assert lab.now == town.now
 
 
+def test_a_server_that_asks_again_is_known_by_what_it_reported(town: Town) -> None:
+    """When it last reported is not forgotten with its license's first document."""
+    site = town.open_site("lab-1")
+    town.report("lab-1")
+    before = town.vendor(lambda lending: lending.site("lab-1"))
+    town.pass_(MINUTE)
+    asked = site.grants(lambda grants: grants.request(town.tenant, town.code, "lab-1"))
+    town.vendor(lambda lending: lending.license(asked))
+    after = town.vendor(lambda lending: lending.site("lab-1"))
+
+    assert before.last_report_at is not None
+    assert (after.last_report_at, after.heard) == (before.last_report_at, before.heard)
+
+
 def test_a_server_that_asks_again_has_its_own_license_again(town: Town) -> None:
     """The answer was lost, or its license wears out: the vendor's last license is still the server's own."""
     licenses = town.vendor(lambda lending: lending.license_entitlement()).entitlement_id

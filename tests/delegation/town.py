@@ -119,11 +119,13 @@ class Town:
         """What was sold."""
         return self.sold.tenant_id, self.sold.entitlement_id
 
-    def sell(self, seats: int = 50, features: tuple[Feature, ...] = (), days: int | None = 365, **more) -> None:
+    def sell(
+        self, seats: int = 50, features: tuple[Feature, ...] = (), days: int | None = 365, product: str = "solver", **more
+    ) -> None:
         """Sell to acme."""
         terms = Terms(seats=seats, features=features, days=days, **more)
         with self.cloud.opened() as (catalogue, vault):
-            sale = Sale(customer="acme", product="solver", terms=terms)
+            sale = Sale(customer="acme", product=product, terms=terms)
             self.sold = selling.sell(catalogue, vault, sale, now=self.now, starts_at=self.now, random=os.urandom)
             _, self.code = site_code(catalogue, vault, None, now=self.now, random=os.urandom)
 

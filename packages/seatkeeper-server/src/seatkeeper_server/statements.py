@@ -31,6 +31,7 @@ MOST_CODES: Final = 1_000  # of an entitlement
 LATEST: Final = 253_370_764_800  # 9999-01-01: a year is left for what is added to a moment
 
 Number = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Given = Annotated[int, Meta(ge=0, le=2**52)]  # a number of the receiver's own: he goes on above it, and must have room to
 Moment = Annotated[float, Meta(ge=0, le=LATEST)]  # seconds since 1970
 Hour = Annotated[int, Meta(ge=0, le=LATEST, multiple_of=3600)]
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST)]
@@ -194,7 +195,7 @@ class UseReported(Struct, frozen=True, kw_only=True):
     """
 
     sid: str
-    number: Number
+    number: Given
     settled: bool
     after: Number
     after_head: str
@@ -212,7 +213,7 @@ class Reported(Said, frozen=True, kw_only=True, tag_field="kind", tag="usage-rep
     """
 
     state: Literal["ok", "clock-suspect", "restore-suspect", "clone-suspect"]
-    epoch: Number
+    epoch: Given
     uses: list[UseReported]
     license_ends_at: Moment | None = None
     more: bool = False

@@ -106,6 +106,7 @@ def _going_on(site: Site, known: Site) -> Site:
         heard=known.heard,
         heard_id=known.heard_id,
         heard_made_at=known.heard_made_at,
+        last_report_at=known.last_report_at,
         activated_at=known.activated_at,
     )
 

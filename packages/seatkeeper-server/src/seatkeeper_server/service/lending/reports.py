@@ -5,7 +5,7 @@ were set back, or from two of them; or the vendor's own data were. Each is noted
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from seatkeeper_server.domain.shares import Grant
 from seatkeeper_server.domain.sites import SiteState
@@ -15,6 +15,17 @@ from seatkeeper_server.service.lending.lender import Lender
 from seatkeeper_server.service.use import by_day
 from seatkeeper_server.service.wording import counted
 from seatkeeper_server.statements import Reported, UseReported, kind_of
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How a report doesn't fit, in words; `is_twice` says that the same number was given to two different facts."""
+
+    text: str
+    is_twice: bool = False
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def report(lender: Lender, token: str) -> Applied:
@@ -32,10 +43,10 @@ def report(lender: Lender, token: str) -> Applied:
     return Applied("usage-report", text)
 
 
-def _take_uses(lender: Lender, site: Site, said: Reported) -> list[str]:
+def _take_uses(lender: Lender, site: Site, said: Reported) -> list[Fault]:
     """Take in what became of each share; what doesn't fit. Of a report that comes late only the hours are kept."""
     is_late = site.heard_id != said.jti
-    wrong: list[str] = []
+    wrong: list[Fault] = []
     for use in said.uses:
         share = next((one for one in lender.shares() if one.share_id == use.sid and one.site_id == site.site_id), None)
         if share is None:
@@ -47,7 +58,7 @@ def _take_uses(lender: Lender, site: Site, said: Reported) -> list[str]:
     return wrong
 
 
-def _judged(lender: Lender, site: Site, said: Reported, wrong: Sequence[str]) -> Site:
+def _judged(lender: Lender, site: Site, said: Reported, wrong: Sequence[Fault]) -> Site:
     """Tell whether a server is believed after a report: by what it says of itself, then by what doesn't fit."""
     if site.state is not SiteState.OK:
         return site
@@ -55,13 +66,13 @@ def _judged(lender: Lender, site: Site, said: Reported, wrong: Sequence[str]) ->
     if said.state != SiteState.OK.value and knows_all:
         return replace(site, state=SiteState(said.state), state_since=lender.now)
     if wrong:
-        return replace(site, state=SiteState.CLONED if "twice" in wrong[0] else SiteState.RESTORED, state_since=lender.now)
+        return replace(site, state=SiteState.CLONED if wrong[0].is_twice else SiteState.RESTORED, state_since=lender.now)
     return site
 
 
-def _trouble(site: Site, wrong: Sequence[str]) -> str:
+def _trouble(site: Site, wrong: Sequence[Fault]) -> str:
     if wrong:
-        return f"; {'; '.join(wrong)}: it is {site.state.value}"
+        return f"; {'; '.join(map(str, wrong))}: it is {site.state.value}"
     return "" if site.state is SiteState.OK else f"; it is {site.state.value}"
 
 
@@ -85,7 +96,7 @@ def uses(lender: Lender, called: str | None) -> list[ShareUse]:
 # --- what became of a share ----------------------------------------------------------------------------------------
 
 
-def take_use(lender: Lender, share: Share, use: UseReported) -> str | None:
+def take_use(lender: Lender, share: Share, use: UseReported) -> Fault | None:
     """Take in what became of a share; what doesn't fit to what was reported before, if anything."""
     share = next(one for one in lender.running() if one.share_id == share.share_id)
     if use.settled:
@@ -99,20 +110,20 @@ def take_use(lender: Lender, share: Share, use: UseReported) -> str | None:
     lender.books.sites.save_share(replace(share, facts=use.upto, head=use.head))  # told once, then it goes on from there
     if use.after > share.facts:
         lender.books.sites.save_use(lender.tenant_id, share.share_id, use.hours)
-    fault = f"{lender.named(share)}: {_fault(share, use)}"
-    lender.note(share.entitlement_id, "reportGap", {"site": share.site_id, "what": fault})
+    fault = _fault(lender.named(share), share, use)
+    lender.note(share.entitlement_id, "reportGap", {"site": share.site_id, "what": fault.text})
     return fault if use.after <= share.facts else None
 
 
-def _fault(share: Share, use: UseReported) -> str:
+def _fault(named: str, share: Share, use: UseReported) -> Fault:
     """Say how a report doesn't go on where the last one ended."""
     if use.after > share.facts:
-        return f"facts {share.facts + 1} to {use.after} were never reported"
+        return Fault(f"{named}: facts {share.facts + 1} to {use.after} were never reported")
     if use.upto < share.facts:
-        return f"facts up to {share.facts} were reported before, and these end at {use.upto}"
+        return Fault(f"{named}: facts up to {share.facts} were reported before, and these end at {use.upto}")
     if use.after_head != share.head:
-        return f"facts from {use.after + 1} on happened twice, differently"
-    return f"facts {use.after + 1} to {share.facts} were reported before"
+        return Fault(f"{named}: facts from {use.after + 1} on happened twice, differently", is_twice=True)
+    return Fault(f"{named}: facts {use.after + 1} to {share.facts} were reported before")
 
 
 def _confirm(lender: Lender, share: Share, number: int) -> None:
@@ -127,15 +138,15 @@ def _confirm(lender: Lender, share: Share, number: int) -> None:
 # --- what the vendor has forgotten ---------------------------------------------------------------------------------
 
 
-def _forgotten(lender: Lender, site: Site, said: Reported) -> list[str]:
+def _forgotten(lender: Lender, site: Site, said: Reported) -> list[Fault]:
     """Tell what a server has from this vendor that he doesn't know of: then it is his own data that were set back."""
     known = {share.share_id: share for share in lender.shares()}
-    found: list[str] = []
+    found: list[Fault] = []
     for use in said.uses:
         share = known.get(use.sid)
         if share is not None and not _is_unknown(lender, share, use.number):
             continue
-        found.append(f"it has document {use.number} of {use.sid}, which is not known here: were your data set back?")
+        found.append(Fault(f"it has document {use.number} of {use.sid}, which is not known here: were your data set back?"))
         if share is not None:
             _go_on_after(lender, share, use.number)
     if said.epoch > site.sent or found:
