@@ -60,6 +60,17 @@ def renewed(rows, after, seed=500):
     return [*kept, *changed.values()]
 
 
+def test_a_root_key_is_never_taken_for_an_option() -> None:
+    """People type its public part after `--public-key`: it doesn't begin with a hyphen, as one of 64 would."""
+    beginnings = set()
+    for seed in range(0, 300_000, 1000):
+        rows = new_tenant_keys(TENANT, database_id=DATABASE, seal=SEAL, now=NOW, random=counting(seed))
+        beginnings.add(TenantKeys(rows, SEAL).root_public_key[0])
+
+    assert len(beginnings) > 32
+    assert "-" not in beginnings
+
+
 # --- made ----------------------------------------------------------------------------------------------------------
 
 

@@ -109,13 +109,21 @@ RETIRED: Final = "retired"
 
 def new_tenant_keys(tenant_id: str, *, database_id: str, seal: SealKey, now: datetime, random: Random) -> list[KeyRow]:
     """Make every key that a new tenant needs: root, signing key with certificate, secrets for tokens and codes."""
-    root = Ed25519PrivateKey.from_private_bytes(random(SECRET_BYTES))
+    root = _new_root(random)
     return [
         key_pair_row(tenant_id, ROOT, root, seal, now),
         _certified_row(tenant_id, root, database_id=database_id, seal=seal, now=now, random=random),
         secret_row(tenant_id, ACCESS_TOKEN, seal, now, random),
         secret_row(tenant_id, CODE, seal, now, random),
     ]
+
+
+def _new_root(random: Random) -> Ed25519PrivateKey:
+    """Make a root key whose public part doesn't begin with a hyphen: people type it after `--public-key`."""
+    while True:
+        root = Ed25519PrivateKey.from_private_bytes(random(SECRET_BYTES))
+        if not envelopes.public_key_text(root.public_key()).startswith("-"):
+            return root
 
 
 def renewed_signing_key(

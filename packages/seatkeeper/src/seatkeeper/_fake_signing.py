@@ -19,13 +19,19 @@ COMPANY = 4  # leaves beside a lease in a tree: with them, both sides and an odd
 _TOKEN = re.compile(r"Bearer (act_[A-Za-z0-9_-]{22})\.(\d{1,18})\.([A-Za-z0-9_-]+)")
 
 
+def _typeable_key() -> Ed25519PrivateKey:
+    """Make a key whose public part can be typed after an option: like the server's, it doesn't begin with a hyphen."""
+    keys = iter(Ed25519PrivateKey.generate, None)
+    return next(key for key in keys if not public_key_text(key.public_key()).startswith("-"))
+
+
 class Signer:
     """Signs for one product of one tenant; the ids are those that leases carry."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.tenant, self.product = new_id(ids.TENANT), new_id(ids.PRODUCT)
         self.edition, self.entitlement, self.database = new_id(ids.EDITION), new_id(ids.ENTITLEMENT), new_id(ids.DATABASE)
-        self.root = Ed25519PrivateKey.generate()
+        self.root = _typeable_key()
         self.sequence = 0
         self._now = now
         self._secret = secrets.token_bytes(32)

@@ -8,7 +8,6 @@ checked before it is told; nothing in here knows the inside of a server.
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -21,7 +20,7 @@ from typing import Any, Final
 
 from seatkeeper_server.cli._demo_narrators import Narrator, Steps, Told
 from seatkeeper_server.cli._demo_networks import Network, closed_network
-from seatkeeper_server.cli._demo_stage import PATIENCE, SETTINGS, NotAsTold, check
+from seatkeeper_server.cli._demo_stage import PATIENCE, SETTINGS, NotAsTold, check, end_group
 
 SEATS: Final = 50
 LENT: Final = {"lab-1": 30, "lab-2": 15}
@@ -102,9 +101,7 @@ class Place:
     def close(self) -> None:
         """End everything that was started here."""
         for process in [*self.programs, *([self.server] if self.server else [])]:
-            with suppress(ProcessLookupError):  # a whole group: what it started holds its pipes
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(PATIENCE)
+            end_group(process)  # what it started holds its pipes
 
     def _begun(self, process: "subprocess.Popen[str]") -> "tuple[bool, subprocess.Popen[str]]":
         assert process.stdout is not None
