@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from seatkeeper_server.domain.catalogue import Borrowing, Feature
 from seatkeeper_server.domain.terms import Kind
-from seatkeeper_server.service.calls import ActivateCall, Served, Who
+from seatkeeper_server.service.calls import ActivateCall, Outcome, Served, Who
 from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.verifying import verify
 from seatkeeper_server.store.catalogue import Catalogue
@@ -30,11 +30,11 @@ PAGES = Feature("pages", Kind.USAGE_COUNT, 60)
 SITES = ("lab-1", "lab-2", "lab-3")
 names = st.sampled_from([*SITES, *SITES[:1] * 3])  # one of them more often, so that something comes of it
 servers = st.sampled_from(["cloud", "cloud", *SITES, SITES[0]])
-parts = st.sampled_from([{}, {"render": 5}, {"pages": 60}, {"render": 10, "pages": 30}])  # of features, which are lent
+parts = st.sampled_from([{}, {"render": 10}, {"pages": 60}, {"render": 5, "pages": 30}])  # of features, which are lent
 wants = st.sampled_from([{}, {"render": 5}, {"pages": 30}])  # and asked for
-seats = st.sampled_from([None, 1, 10, 20, 30, 50])
+seats = st.sampled_from([None, 10, 25, 50, 50])
 lengths = st.sampled_from([1, 1, 10])  # days
-lots = st.sampled_from([1, 5, 50])
+lots = st.sampled_from([5, 50])
 once = st.sampled_from([True, True, False])  # at once
 
 
@@ -139,27 +139,32 @@ class Lending(RuleBasedStateMachine):
 
     # --- what programs do ------------------------------------------------------------------------------------------
 
-    @rule(name=servers, count=lots, features=wants, home=st.sampled_from([None, None, 1, 14]))
+    @rule(name=servers, count=lots, features=wants, home=st.sampled_from([None, None, None, 10]))
     def take(self, name: str, count: int, features: dict[str, int], home: int | None) -> None:
-        """Programs ask for seats, and for features with them; some take them home for days."""
+        """Programs ask for seats, and for features with them, without which they make do; some take them home for days."""
         server = self.server(name)
         for _ in range(count):
             self.programs += 1
-            call = ActivateCall(
-                tenant_id=self.town.tenant,
-                code_hash=server.keyring.code_hash(self.town.tenant, self.town.sold.code),
-                code_hint="",
-                product_id=self.town.sold.product_id,
-                who=Who(seat_id=f"program-{self.programs}"),
-                device=f"key of program-{self.programs}",
-                borrow_until=None if home is None else server.now + home * DAY,
-                features=features,
-            )
-            (outcome,) = server.ask(call)
+            outcome = self.asked(server, features, home)
+            if features and not isinstance(outcome, Served):
+                outcome = self.asked(server, {}, home)
             if not isinstance(outcome, Served):
                 return
             self.believing.append((name, outcome))
-            self.used_up += features.get("pages", 0)
+            self.used_up += outcome.holding.rights.get("pages", 0)
+
+    def asked(self, server: Server, features: dict[str, int], home: int | None) -> Outcome:
+        call = ActivateCall(
+            tenant_id=self.town.tenant,
+            code_hash=server.keyring.code_hash(self.town.tenant, self.town.sold.code),
+            code_hint="",
+            product_id=self.town.sold.product_id,
+            who=Who(seat_id=f"program-{self.programs}"),
+            device=f"key of program-{self.programs}",
+            borrow_until=None if home is None else server.now + home * DAY,
+            features=features,
+        )
+        return server.ask(call)[0]
 
     @precondition(lambda self: self.believing)
     @rule(which=st.integers(0, 99), stays=st.booleans())
@@ -175,7 +180,7 @@ class Lending(RuleBasedStateMachine):
         if isinstance(outcome, Served):
             self.believing[place] = name, outcome
 
-    @rule(length=st.sampled_from([MINUTE, 3 * MINUTE, DAY, 3 * DAY, 12 * DAY]))
+    @rule(length=st.sampled_from([MINUTE, 3 * MINUTE, DAY, 12 * DAY]))
     def pass_(self, length: timedelta) -> None:
         """Time passes."""
         self.town.pass_(length)

@@ -76,6 +76,86 @@ def test_what_is_used_up_does_not_come_back_unheard(town: Town) -> None:
     assert not isinstance(town.take(town.cloud, "c", {"pages": 1}), Served)
 
 
+@pytest.mark.parametrize("pages", [None, 0, 30], ids=["fresh", "none", "fewer"])
+def test_what_is_used_up_does_not_come_back_by_another_document(town: Town, pages: int | None) -> None:
+    """Its grant has ended unheard, and the share is lent on: with a fresh document, without what is used up, or with less."""
+    town.sell(50, features=(PAGES,))
+    site = town.open_site("lab")
+    town.lend("lab", 10, features={"pages": 100}, days=1)
+    assert isinstance(town.take(site, "a", {"pages": 100}), Served)
+    town.pass_(12 * DAY)
+
+    if pages is None:
+        town.vendor(lambda lending: lending.fresh_token(town.key[1]))
+    else:
+        town.lend("lab", 10, features={"pages": pages})
+
+    assert used(town, town.cloud, "pages") == 100
+    assert not isinstance(town.take(town.cloud, "c", {"pages": 1}), Served)
+
+
+def test_what_was_left_of_an_ended_grant_is_lent_on(town: Town) -> None:
+    """The same amount is lent again after its grant has ended: the site goes on with what it has not used, and no more."""
+    town.sell(50, features=(PAGES,))
+    site = town.open_site("lab")
+    town.lend("lab", 10, features={"pages": 100}, days=1)
+    assert isinstance(town.take(site, "a", {"pages": 60}), Served)
+    town.pass_(12 * DAY)
+    town.lend("lab", 10, features={"pages": 100})
+
+    assert not isinstance(town.take(site, "b", {"pages": 41}), Served)
+    assert isinstance(town.take(site, "b", {"pages": 40}), Served)
+
+
+def test_what_was_used_up_before_counts_beside_what_still_runs(town: Town) -> None:
+    """A share is given back while one program works on ten pages, and sixty were used before: seventy are used up."""
+    town.sell(50, features=(PAGES,))
+    site = town.open_site("lab")
+    town.lend("lab", 10, features={"pages": 100})
+    assert isinstance(town.take(site, "a", {"pages": 60}), Served)
+    town.pass_(5 * MINUTE)
+    assert isinstance(town.take(site, "b", {"pages": 10}), Served)
+
+    town.give_back("lab")
+
+    assert used(town, town.cloud, "pages") == 70
+
+
+def test_what_is_used_up_of_a_grant_that_ended_before_another(town: Town) -> None:
+    """Of two documents the larger one ends first: what it lent to be used up is not forgotten with it."""
+    town.sell(50, features=(PAGES,))
+    site = town.open_site("lab")
+    town.lend("lab", 10, features={"pages": 30}, days=30)
+    town.lend("lab", 10, features={"pages": 100}, days=1)
+    assert isinstance(town.take(site, "a", {"pages": 100}), Served)
+    town.pass_(40 * DAY)
+    town.give_back("lab")
+
+    assert used(town, town.cloud, "pages") == 100
+    assert lent_on_record(town) == 100
+
+
+def test_what_is_used_up_does_not_come_back_by_a_late_report(town: Town) -> None:
+    """A share was renewed, used up, and has ended; only then its server reports that it had applied the later document."""
+    town.sell(50, features=(PAGES,))
+    site = town.open_site("lab")
+    town.lend("lab", 10, features={"pages": 100}, days=1)
+    town.lend("lab", 10, features={"pages": 100}, days=2)
+    assert isinstance(town.take(site, "a", {"pages": 100}), Served)
+    town.pass_(12 * DAY)
+
+    town.report("lab")
+
+    assert used(town, town.cloud, "pages") == 100
+
+
+def lent_on_record(town: Town) -> int:
+    """Give how much of what is used up the shares say that they have had."""
+    with town.cloud.opened() as (catalogue, _):
+        shares = [share.share_id for share in catalogue.sites.shares(town.tenant)]
+        return sum(place.rights.get("pages", 0) for one in shares for place in catalogue.sites.layers(town.tenant, one))
+
+
 def test_what_an_earlier_share_used_up_is_not_the_next_ones(town: Town) -> None:
     """Of a second share as much can be used as was lent, and what is reported of it is its own use."""
     town.sell(50, features=(PAGES,))

@@ -5,16 +5,18 @@ One entitlement's counters count seats and shares alike, so what is given away h
 more renewed, or the end of it, is all the same to it. A share is never granted from an overdraft: that stays with the vendor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from seatkeeper_server.domain.admission import Shortage, counted
 from seatkeeper_server.domain.facts import Denied, ShareLent
 from seatkeeper_server.domain.reasons import denied
-from seatkeeper_server.domain.shares import Grant, in_force, layers, together
+from seatkeeper_server.domain.shares import Grant, Layer, in_force, layers, together
 from seatkeeper_server.domain.state import Pool, Rejected
+from seatkeeper_server.domain.terms import Kind
 
 LENT = "lent"  # why a share changes: a document was made; else its server said something
 
@@ -35,7 +37,7 @@ class Lend(Struct, frozen=True, kw_only=True):
 
 def relend(pool: Pool, ask: Lend, now: datetime) -> ShareLent | Denied | Rejected:
     """Say what happens to a settled pool, of which all layers of the share are in sight, when this is asked of it."""
-    after = layers(in_force(ask.grants, ask.skew, now), ask.skew)
+    after = _keeping(pool, ask.used_up, layers(in_force(ask.grants, ask.skew, now), ask.skew))
     had = _held(pool, ask.share_id)
     wanted = {**ask.used_up, **together(after)}
     if unknown := next((key for key in wanted if key not in pool.tallies), None):
@@ -55,6 +57,17 @@ def relend(pool: Pool, ask: Lend, now: datetime) -> ShareLent | Denied | Rejecte
         layers=tuple(after),
         used_up=ask.used_up,
     )
+
+
+def _keeping(pool: Pool, used_up: Mapping[str, int], found: Sequence[Layer]) -> Sequence[Layer]:
+    """Have what is used up lie with the layer that comes back last, which stays on record: so much as is lent or was used."""
+    total = together(found)
+    usage = {key for key, tally in pool.tallies.items() if tally.right.kind is Kind.USAGE_COUNT}
+    drawn = {key: max(total.get(key, 0), used_up.get(key, 0)) for key in usage & {*total, *used_up}}
+    if not found or not drawn:
+        return found
+    last, *others = [replace(one, rights={k: n for k, n in one.rights.items() if k not in drawn}) for one in found]
+    return [replace(last, rights={**last.rights, **drawn}), *(one for one in others if one.rights)]
 
 
 def _held(pool: Pool, share_id: str) -> dict[str, int]:

@@ -131,7 +131,9 @@ def _confirm(lender: Lender, share: Share, number: int) -> None:
     grants = lender.grants(share)
     kept = [grant for grant in grants if grant.number >= number]
     if kept and len(kept) < len(grants):
-        places.relend(lender, share, kept, "confirmed")
+        drawn = places.drawn(lender, share)  # of one that has ended since, too: it may have been used up
+        used_up = {key: min(amount, max(grant.rights.get(key, 0) for grant in kept)) for key, amount in drawn.items()}
+        places.relend(lender, share, kept, "confirmed", used_up=used_up)
         lender.books.sites.save_grants(lender.tenant_id, share.share_id, kept, lender.now)
 
 

@@ -67,7 +67,7 @@ def _granted(lender: Lender, share: Share, site: Site, rights: Mapping[str, int]
     grants = lender.grants(share) if share.holder else []
     number = grants[-1].number + 1 if grants else 1
     grants = [*in_force(grants, share.skew, lender.now), Grant(number, dict(rights), until)]
-    share = places.relend(lender, share, grants, "lent", site=site)
+    share = places.relend(lender, share, grants, "lent", used_up=places.drawn(lender, share), site=site)
     serve(lender, share, Switch.EXPORTED if share.is_whole else Switch.ON)
     share = replace(share, token_at=lender.now, snapshot=documents.fingerprint(lender, share, rights))
     lender.books.sites.save_share(share)
