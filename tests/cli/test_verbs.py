@@ -24,7 +24,7 @@ from seatkeeper_server.store import migrations, sqlite
 from seatkeeper_server.store.locking import DirectoryLock
 from seatkeeper_server.store.migrations import Step
 from tests.cli.commands import command
-from tests.support.servers import BIN, Finished, clean_environment, seatkeeper
+from tests.support.servers import BIN, Finished, clean_environment, installed_seatkeeper, seatkeeper
 
 VERBS = (
     *("cloud", "local", "sell", "change", "ls", "seats", "free", "vendor", "log", "why", "doctor", "verify"),
@@ -85,7 +85,7 @@ def test_help_of_a_verb_shows_its_variable_and_an_example(verb: str) -> None:
 
 def test_every_verb_runs_as_a_process_of_its_own(data: Path) -> None:
     """The installed command does what the rest of these tests have done within one process."""
-    sold = told(seatkeeper("sell", "acme", "solver", "--seats", "3", "--json", "--data", data))
+    sold = told(installed_seatkeeper("sell", "acme", "solver", "--seats", "3", "--json", "--data", data))
     entitlement = sold["entitlementId"]
     verbs = {
         "ls": (),
@@ -97,8 +97,8 @@ def test_every_verb_runs_as_a_process_of_its_own(data: Path) -> None:
         "free": ("eve@node7",),
         "why": ("D-7K3M2Q",),
     }
-    codes_of = {verb: seatkeeper(verb, *words, "--data", data).returncode for verb, words in verbs.items()}
-    shown = seatkeeper("code", "show", entitlement, "--data", data)
+    codes_of = {verb: installed_seatkeeper(verb, *words, "--data", data).returncode for verb, words in verbs.items()}
+    shown = installed_seatkeeper("code", "show", entitlement, "--data", data)
 
     assert codes_of == {verb: DENIED if verb in ("free", "why") else 0 for verb in verbs}
     assert shown.stdout.strip() == sold["activationCode"]

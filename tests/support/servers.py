@@ -57,9 +57,14 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 def seatkeeper(*arguments: str | Path, timeout: float = 60, **environment: str) -> Finished:
-    """Run a verb of `seatkeeper` to its end."""
-    if not any(name.startswith(OF_THE_INTERPRETER) for name in environment):
-        return nursery().run(arguments, clean_environment(**environment), timeout=timeout)
+    """Run a verb of `seatkeeper` to its end: forked from the nursery, unless a variable is the interpreter's own."""
+    if any(name.startswith(OF_THE_INTERPRETER) for name in environment):
+        return installed_seatkeeper(*arguments, timeout=timeout, **environment)
+    return nursery().run(arguments, clean_environment(**environment), timeout=timeout)
+
+
+def installed_seatkeeper(*arguments: str | Path, timeout: float = 60, **environment: str) -> Finished:
+    """Run a verb as a user does: the command that pip has installed, which has to import all that it needs."""
     return subprocess.run(
         [BIN / "seatkeeper", *arguments],
         env=clean_environment(**environment),
