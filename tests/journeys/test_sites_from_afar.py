@@ -78,6 +78,22 @@ def test_what_is_missing_or_wrong_is_said(cloud: CloudServer, client: dict[str, 
     assert "can't be reached" in away.stderr
 
 
+def test_a_place_that_is_typed_counts_before_a_server_that_is_not(
+    cloud: CloudServer, client: dict[str, str], tmp_path: Path
+) -> None:
+    """The environment names the vendor's server; `--data` is typed, so there it is done. Two places are one too many."""
+    sold = seatkeeper("sell", "globex", "mesher", "--seats", "2", "--json", "--data", tmp_path / "other").stdout
+    server = {"SEATKEEPER_VENDOR_SERVER": cloud.url}
+    here = seatkeeper("site", "code", "--json", "--data", tmp_path / "other", **server)
+    there = seatkeeper("site", "code", "--json", **client, SEATKEEPER_DATA=str(tmp_path / "other"))
+    both = seatkeeper("site", "code", "--data", tmp_path / "other", "--server", cloud.url, **server)
+
+    assert (here.returncode, there.returncode, both.returncode) == (0, 0, 2), here.stderr + there.stderr
+    assert json.loads(here.stdout)["tenantId"] == json.loads(sold)["tenantId"]
+    assert json.loads(there.stdout)["tenantId"] == client["SEATKEEPER_VENDOR"]
+    assert "--server and --data name two places" in both.stderr
+
+
 # --- what sites send -----------------------------------------------------------------------------------------------
 
 

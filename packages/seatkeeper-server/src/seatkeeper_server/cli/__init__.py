@@ -13,6 +13,7 @@ from io import TextIOWrapper
 from cyclopts import App, Parameter
 
 from seatkeeper_server.cli._failures import EXIT_CODES, end_with
+from seatkeeper_server.cli._typed import what_is_typed_wins
 from seatkeeper_server.cli._verbs import GROUPS, VERBS
 
 _HELP = """The Seatkeeper license server: sell seats, serve them, see who holds them.
@@ -28,6 +29,7 @@ def _make_app() -> App:
         help_format="plaintext",
         default_parameter=Parameter(negative=()),
         help_epilogue=EXIT_CODES,
+        config=what_is_typed_wins,
     )
     for order, (verb, does, example) in enumerate(VERBS):
         if find_spec(f"{__name__}.{verb}") is not None:

@@ -58,6 +58,7 @@ from seatkeeper_server.http.problems import (
     reject_field,
     retry_after,
 )
+from seatkeeper_server.http.reading import Reader
 from seatkeeper_server.http.tenants import Tenants
 from seatkeeper_server.keys import Keyring, TenantKeys
 from seatkeeper_server.service.calls import (
@@ -77,10 +78,10 @@ from seatkeeper_server.service.calls import (
 
 log = structlog.get_logger("seatkeeper.http")
 
-_read_activate: Final = json.Decoder(ActivateRequest)
+_read_activate: Final = Reader(ActivateRequest)
 _read_refresh: Final = json.Decoder(RefreshRequest)
-_read_feature: Final = json.Decoder(FeatureRequest)
-_read_usage: Final = json.Decoder(UsageRequest)
+_read_feature: Final = Reader(FeatureRequest)
+_read_usage: Final = Reader(UsageRequest)
 _read_status: Final = json.Decoder(StatusRequest)
 
 

@@ -17,6 +17,7 @@ from seatkeeper.protocol.documents import UNREADABLE, Denial, ErrorBody, Validat
 from seatkeeper.protocol.problems import PROBLEMS
 from seatkeeper_server.http.mapping import denial_of, sentence_for
 from seatkeeper_server.http.messages import CLOSE, JSON, Answer, BodyTooLarge, BodyTooSlow, Header, json_answer
+from seatkeeper_server.http.reading import Reader
 from seatkeeper_server.service.calls import Refusal
 from seatkeeper_server.service.catalogue import CannotDo
 from seatkeeper_server.service.desk import Closed, Overloaded
@@ -161,7 +162,7 @@ _MISSING: Final = re.compile(r"^Object missing required field `(?P<field>[^`]+)`
 _PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
 
-def read_document(body: bytes, decoder: json.Decoder[Document]) -> Document:
+def read_document(body: bytes, decoder: json.Decoder[Document] | Reader[Document]) -> Document:
     """Read a body.
 
     Raises:
