@@ -51,6 +51,11 @@ def test_what_an_escape_stands_for_is_looked_at() -> None:
     assert "matching regex" in outcome(READER.decode, rb'{"productId":"p","seatId":"a\u001b[2J"}')
 
 
+def test_what_else_a_text_has_to_be_is_asked_for() -> None:
+    """A nonce is of few characters, in a plain body too."""
+    assert "matching regex" in outcome(READER.decode, b'{"productId":"p","seatId":"a","clientNonce":"n!n!n!n!n!n!n!n!"}')
+
+
 def test_a_document_without_such_patterns_is_read_as_itself() -> None:
     """There is nothing to leave out."""
     assert without_patterns(StatusRequest) is StatusRequest

@@ -1,4 +1,4 @@
-"""What was typed counts before what the environment says, also where two options name the same thing: where a verb does its work."""
+"""What was typed counts before what the environment says, also where two options name one thing: where a verb works."""
 
 from typing import Final
 
