@@ -70,8 +70,8 @@ class Faulty:
         return self.store.was_committed(batch_id)
 
 
-def once(error: Exception) -> Callable[[], None]:
-    left = [error]
+def once(error: Exception, times: int = 1) -> Callable[[], None]:
+    left = [error] * times
 
     def fail() -> None:
         if left:
@@ -121,18 +121,30 @@ async def test_nothing_is_answered_before_it_is_committed(open_desk: OpenDesk, h
     assert isinstance(outcome, Served)
 
 
-@pytest.mark.parametrize("error", [StorageFull("full"), StorageUnavailable("away")])
+@pytest.mark.parametrize(("error", "times"), [(StorageFull("full"), 2), (StorageUnavailable("away"), 1)])
 async def test_a_failed_commit_acknowledges_nothing_and_the_next_one_works(
-    open_desk: OpenDesk, house: House, error: Exception
+    open_desk: OpenDesk, house: House, error: Exception, times: int
 ) -> None:
     """Disk full: every caller of the batch is told, nothing was recorded, and the next call is served without a restart."""
     store = Faulty(house.store)
     async with open_desk(house, store=store, beat=timedelta(hours=1)) as desk:
         await asyncio.sleep(0.05)
-        store.before_commit = once(error)
+        store.before_commit = once(error, times)
         with pytest.raises(type(error)):
             await desk.ask(activate("a"))
         assert house.used() == 0
+        outcome = await desk.ask(activate("a"))
+
+    assert isinstance(outcome, Served)
+    assert house.used() == 1
+
+
+async def test_a_disk_that_is_full_is_tried_once_more(open_desk: OpenDesk, house: House) -> None:
+    """A store that finds a disk full makes what room it can; the caller hears of it only if there is none."""
+    store = Faulty(house.store)
+    async with open_desk(house, store=store, beat=timedelta(hours=1)) as desk:
+        await asyncio.sleep(0.05)
+        store.before_commit = once(StorageFull("full"))
         outcome = await desk.ask(activate("a"))
 
     assert isinstance(outcome, Served)

@@ -4,14 +4,18 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from seatkeeper_server.service.ports import StorageUnavailable
+from seatkeeper_server.domain.timekeeping import Alive
+from seatkeeper_server.service.ports import StorageFull, StorageUnavailable
 from seatkeeper_server.store.locking import DirectoryInUse, DirectoryLock
 from seatkeeper_server.store.migrations import SchemaTooNew
 from seatkeeper_server.store.sqlite import SqliteStore
+from support.disks import fill, small_disk
 from support.house import START, activate, make_house
 
 
@@ -29,6 +33,40 @@ def test_commits_are_synchronous_and_in_a_write_ahead_log(path: Path) -> None:
     store.close()
 
     assert settings == ["wal", 2]
+
+
+def write(store: SqliteStore, commits: int) -> list[bool]:
+    """Commit a page so many times; which of them fitted."""
+    fitted = []
+    for number in range(commits):
+        try:
+            with store.transaction() as tx:
+                tx.mark_alive(Alive(START, "", timedelta(0), timedelta(0), timedelta(0), 0), f"batch-{number}")
+            fitted.append(True)
+        except StorageFull:
+            fitted.append(False)
+    return fitted
+
+
+def test_the_log_fills_no_small_disk(tmp_path: Path) -> None:
+    """On a disk of 6 MB twice as much goes through the log; it is folded in time."""
+    with small_disk(tmp_path / "small", "6m") as disk, closing(SqliteStore(disk / "seatkeeper.db")) as store:
+        store.migrate(START)
+        fitted = write(store, 3_000)
+
+    assert all(fitted)
+
+
+def test_on_a_disk_that_others_have_filled_the_log_makes_room_for_itself(tmp_path: Path) -> None:
+    """What finds the disk full folds the log, which begins anew: the next commit fits."""
+    with small_disk(tmp_path / "small", "30m") as disk, closing(SqliteStore(disk / "seatkeeper.db")) as store:
+        store.migrate(START)
+        store.close()
+        assert all(write(store, 300))
+        fill(disk, leave=100_000)
+        fitted = write(store, 200)
+
+    assert fitted.count(False) == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other means than permission bits")
@@ -95,6 +133,8 @@ def test_a_directory_has_one_server(tmp_path: Path) -> None:
     """A second server on a directory is refused and told which process has it; after the first died it is free."""
     hold = f"""
 import sys
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from seatkeeper_server.store.locking import DirectoryLock
 with DirectoryLock(Path({str(tmp_path)!r})):

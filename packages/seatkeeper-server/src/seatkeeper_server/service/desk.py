@@ -133,10 +133,17 @@ class Registrar:
             _log.exception("sweep failed")
 
     def _transact(self, calls: list[Call]) -> list[Outcome]:
-        """Decide a batch; again, if another server got in its way."""
+        """Decide a batch; again, if another server got in its way, or if a full disk has room now: stores make some."""
+        may_be_full = True
         for _ in range(TRIES - 1):
-            with suppress(Conflict):
+            try:
                 return self._try(calls)
+            except Conflict:
+                continue
+            except StorageFull:
+                if not may_be_full:
+                    raise
+                may_be_full = False
         return self._try(calls)
 
     def _try(self, calls: list[Call]) -> list[Outcome]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from shutil import disk_usage
 from threading import RLock
 from typing import Any
 
@@ -24,6 +25,10 @@ from seatkeeper_server.store.transaction import SqlTransaction
 
 MILLISECOND = timedelta(milliseconds=1)
 BUSY_TIMEOUT = timedelta(seconds=5)  # how long a transaction waits for another process's
+PAGE = 4096  # bytes
+LOG_PAGES = 16_000  # in the log before it is folded into the file: a page that is written again meanwhile is folded once
+LOG_SHARE = 8  # the log takes no more than one part in so many of what is free on the disk
+CACHE_KIB = 64 * 1024
 SQL_FILES = ("sqlite.sql", *queries.COMMON)
 
 _OUR_OWN_FAULT = (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.MisuseError, apsw.BindingsError)
@@ -89,8 +94,10 @@ class SqliteStore:
                         moved.refuse(self._directory)  # it may have been while we waited for our turn
                     yield SqliteTransaction(connection, self._sql)
                     connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 self._roll_back(connection)
+                if isinstance(error, StorageFull):
+                    self._fold(connection)
                 raise
 
     def was_committed(self, batch_id: str) -> bool:
@@ -187,6 +194,8 @@ class SqliteStore:
             "synchronous=FULL",
             "foreign_keys=ON",
             "temp_store=MEMORY",
+            f"wal_autocheckpoint={self._log_pages()}",
+            f"cache_size={-CACHE_KIB}",
         ):
             connection.execute(f"PRAGMA {pragma}")
         return connection
@@ -197,6 +206,17 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
             except apsw.Error:
                 self._forget()
+
+    def _log_pages(self) -> int:
+        """Tell at how many pages the log is folded: a small disk must not be filled by it."""
+        free = LOG_PAGES * PAGE * LOG_SHARE if self._directory is None else disk_usage(self._directory).free
+        return max(1, min(LOG_PAGES, free // PAGE // LOG_SHARE))
+
+    def _fold(self, connection: apsw.Connection) -> None:
+        """Fold the log into the file, so that it begins anew: on a full disk that may be all the room there is."""
+        if connection is self._connection:
+            with suppress(apsw.Error):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _forget(self) -> None:
         """Drop a connection that can't be trusted any more; the next transaction opens a new one. Memory has only one."""
