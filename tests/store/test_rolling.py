@@ -38,6 +38,7 @@ OURS = [  # the steps of this code
     "borrowing.pre",
     "connect.pre",
     "account_key.pre",
+    "usage.pre",
 ]
 
 # What a next release could bring: additions now, and later the end of what only this code needs.

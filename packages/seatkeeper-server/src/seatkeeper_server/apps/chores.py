@@ -19,10 +19,13 @@ from seatkeeper_server.sealing import SealKey
 from seatkeeper_server.service.ports import PoolKey
 from seatkeeper_server.service.suspicion import look_after
 from seatkeeper_server.service.tidying import ChainIsBroken, Tidying
+from seatkeeper_server.service.usage import roll_up
 from seatkeeper_server.store.catalogue import Catalogue
 from seatkeeper_server.store.pruning import Pruning
 
 EVERY = timedelta(minutes=1)
+ROLLED_UP_EVERY = timedelta(minutes=15)  # whoever looks at usage has it rolled up at once
+BREATHER = 0.02  # seconds between two parts, in which whoever waits gets his turn
 HOLDERS_EVERY = timedelta(hours=6)  # it looks at every holder
 
 log = structlog.get_logger("seatkeeper.chores")
@@ -66,6 +69,8 @@ class Chores:
                 log.error("chain.broken", tenant=key[0], chain=key[1], reason=str(error))
 
     def _prune(self, key: PoolKey, over: Event) -> None:
+        if key[0] != key[1]:
+            self._roll_up(key, over)  # first, as what is pruned can't be any more
         more = True
         while more and not over.is_set():
             with self._step() as kept:
@@ -77,6 +82,19 @@ class Chores:
         while more:
             with self._step() as kept:
                 more = self.tidying.forget_holders(kept, self.now())
+
+    def roll_up(self, over: Event) -> None:
+        """Roll up what has happened, some facts at a time, each a transaction of its own."""
+        with self.store.transaction() as tx:
+            behind = Catalogue(tx).usage.behind()
+        for key in behind:
+            self._roll_up(key, over)
+
+    def _roll_up(self, key: PoolKey, over: Event) -> None:
+        more = True
+        while more and not over.wait(BREATHER):
+            with self.store.transaction() as tx:
+                more = roll_up(Catalogue(tx), key)
 
     @contextmanager
     def _step(self) -> Iterator[Pruning]:
@@ -96,10 +114,13 @@ class Chores:
             thread.join()
 
     def _run(self, over: Event) -> None:
-        forgot_at = self.now()
+        forgot_at = rolled_up_at = self.now()
         while not over.wait(EVERY.total_seconds()):
             try:
                 self.renew_keys()
+                if self.now() - rolled_up_at >= ROLLED_UP_EVERY:
+                    rolled_up_at = self.now()
+                    self.roll_up(over)
                 self.tidy(over)
                 if self.now() - forgot_at >= HOLDERS_EVERY:
                     self.forget_holders()

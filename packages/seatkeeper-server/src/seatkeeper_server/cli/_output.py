@@ -20,6 +20,12 @@ def say(*lines: str, flush: bool = False) -> None:
         print(visible(line), flush=flush)
 
 
+def say_as_is(table: str) -> None:
+    """Print a text for programs, line by line; what a terminal would obey is escaped all the same."""
+    for line in table.splitlines():
+        print(visible(line))
+
+
 def print_json(value: object, *, line: bool = False) -> None:
     """Print a value as JSON: indented, or on one line. Letters of any script stand as they are."""
     for text in json.dumps(value, indent=None if line else 2, ensure_ascii=False).split("\n"):

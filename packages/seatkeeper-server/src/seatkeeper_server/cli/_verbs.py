@@ -12,6 +12,8 @@ VERBS = (
     ),
     ("ls", "List what was sold.", "seatkeeper ls --json"),
     ("seats", "Show who holds seats.", "seatkeeper seats acme"),
+    ("status", "Say whether a server serves, and how full it is; as `lmstat -a` does with -a.", "seatkeeper status -a"),
+    ("usage", "Show how full it was, and how many seats would be right.", "seatkeeper usage acme/solver --since 30d --by day"),
     ("free", "Take a seat back from its holder, keep him out, or let him in again.", "seatkeeper free eve@node7 --block 10m"),
     ("vendor", "Show who sells here, or change whom refused users ask.", "seatkeeper vendor --contact licenses@example.com"),
     ("log", "Show what happened.", "seatkeeper log --since 2h --denied"),

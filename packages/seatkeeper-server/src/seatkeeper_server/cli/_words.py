@@ -116,6 +116,7 @@ _NOTES: Mapping[str, Callable[[Said], str]] = {
         f"sold: {counted(data.get('seats', 0), 'seat')} until {_day(data.get('until'))}, code ends in {data.get('code')}"
     ),
     "changed": _changed,
+    "madeUp": lambda data: "made up: nothing of this happened",
     "codeRead": lambda data: f"activation code read: ends in {', '.join(data.get('codes', []))}",
     "contactChanged": lambda data: f"refused users are told to ask {data.get('after') or 'nobody'}",
     "unblocked": lambda data: "is not blocked any more",

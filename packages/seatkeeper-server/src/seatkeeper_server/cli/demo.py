@@ -24,9 +24,10 @@ from cyclopts import Parameter
 from seatkeeper_server.cli import _demo_air_gap as air_gap_demo
 from seatkeeper_server.cli._demo_narrators import Told, narrator_for
 from seatkeeper_server.cli._demo_stage import PATIENCE, Stage, check, opened
-from seatkeeper_server.cli._failures import DONE, REFUSED
-from seatkeeper_server.cli._options import Json
-from seatkeeper_server.cli._output import clock
+from seatkeeper_server.cli._failures import DONE, REFUSED, Unusable, wrong_values_told
+from seatkeeper_server.cli._options import Json, typed
+from seatkeeper_server.cli._output import clock, print_json, say
+from seatkeeper_server.domain.intervals import read_interval
 from seatkeeper_server.domain.timekeeping import BEAT, margin_for
 
 SEATS: Final = 3
@@ -37,6 +38,8 @@ ENDED_BY_REFUSAL: Final = 75  # the exit code of `seat run` without a seat
 
 INTRO: Final = f"A server, {SEATS} seats, four programs, two crashes: real processes, about 20 seconds."
 
+LEAST_HISTORY: Final = timedelta(days=1)
+MOST_HISTORY: Final = timedelta(days=800)
 REMOVALS = 40
 BETWEEN_REMOVALS = 0.05  # seconds
 
@@ -45,10 +48,20 @@ def demo(
     *,
     port: Annotated[int, Parameter(env_var="SEATKEEPER_DEMO_PORT", help="The server's TCP port; 0 takes a free one.")] = 0,
     air_gap: Annotated[bool, Parameter(help="A vendor and two closed networks instead, with tokens carried as files.")] = False,
+    history: Annotated[
+        str | None, typed("Make data with so long a past instead, such as 90d: made-up customers, to look at in charts.")
+    ] = None,
+    seed: Annotated[int, Parameter(help="With --history: another seed makes another past.")] = 1,
+    into: Annotated[
+        Path | None,
+        Parameter(help="With --history: the directory that is made; a temporary one unless named.", show_default=False),
+    ] = None,
     keep: Annotated[bool, Parameter(help="Keep the data directory, to look around in it afterwards.")] = False,
     json: Json = False,
 ) -> int:
     """Watch seats being taken, refused, lost and won back: real processes, about 20 seconds. Exit code 1 if a step fails."""
+    if history is not None:
+        return _make_history(history, seed, into, json=json)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, so that nothing is left running
     narrator = narrator_for(air_gap_demo.INTRO if air_gap else INTRO, json=json)
     directory = Path(tempfile.mkdtemp(prefix="seatkeeper-demo-"))
@@ -65,6 +78,30 @@ def demo(
     finally:
         if not keep:
             _remove(directory)
+
+
+def _make_history(length: str, seed: int, into: Path | None, *, json: bool) -> int:
+    from seatkeeper_server.cli import _demo_history as made_up
+
+    with wrong_values_told():
+        long = read_interval(length)
+        if not LEAST_HISTORY <= long <= MOST_HISTORY:
+            raise ValueError(f"history: {LEAST_HISTORY.days} to {MOST_HISTORY.days} days, such as 90d")
+    if into is not None and into.exists() and any(into.iterdir()):
+        raise Unusable(f"{into} is not empty: name a directory that is to be made")
+    directory = into or Path(tempfile.mkdtemp(prefix="seatkeeper-history-"))
+    made = made_up.make(directory, long, seed, datetime.now(UTC))
+    if json:
+        told = {"since": _moment(made.since), "until": _moment(made.until), "facts": made.facts, "refused": made.refused}
+        print_json({"data": str(directory), "seed": seed, "madeUp": True, **told})
+    else:
+        say(
+            f"Made up: {made.facts} facts of three customers from {made.since:%Y-%m-%d} to {made.until:%Y-%m-%d},"
+            f" {made.refused} refusals. Nothing of this happened.",
+            f"Look at it: seatkeeper usage --data {directory}",
+            f"Serve it:   seatkeeper cloud --data {directory}",
+        )
+    return DONE
 
 
 def _remove(directory: Path) -> None:

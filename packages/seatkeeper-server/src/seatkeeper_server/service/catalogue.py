@@ -17,6 +17,7 @@ from seatkeeper_server.domain.pool import Pool
 from seatkeeper_server.domain.quoting import quoted
 from seatkeeper_server.service.calls import Who
 from seatkeeper_server.service.ports import FactRecord, HolderRecord, PoolKey, PoolRecord, Transaction
+from seatkeeper_server.service.usage_book import UsageBook
 
 
 class CannotDo(Exception):
@@ -214,6 +215,11 @@ class Catalogue(Protocol):
     @property
     def tx(self) -> Transaction:
         """The transaction everything happens in."""
+        ...
+
+    @property
+    def usage(self) -> UsageBook:
+        """What facts come to."""
         ...
 
     # what is sold

@@ -42,6 +42,7 @@ from seatkeeper_server.store.rows import (
 )
 from seatkeeper_server.store.sites import Sites
 from seatkeeper_server.store.transaction import SqlTransaction
+from seatkeeper_server.store.usage import Usage
 
 
 class Catalogue:
@@ -64,6 +65,11 @@ class Catalogue:
     def connections(self) -> Connections:
         """On a local server: its connections to vendors."""
         return Connections(self._tx)
+
+    @property
+    def usage(self) -> Usage:
+        """What facts come to."""
+        return Usage(self._tx)
 
     # --- what is sold -----------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ COMMON = (
     "deeds.sql",
     "sites.sql",
     "connections.sql",
+    "usage.sql",
 )  # the same on every database
 
 _PARAMETER = re.compile(r"(?<!:):(?!:)([a-z_]+)")  # but for the casts of PostgreSQL, `::bigint`

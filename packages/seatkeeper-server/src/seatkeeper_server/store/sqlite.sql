@@ -174,3 +174,42 @@ DELETE FROM refusal WHERE tenant_id = ? AND chain_id = ? AND holder = ?;
 -- add_facts: Write these facts down.
 INSERT INTO fact (tenant_id, chain_id, number, kind, at, recorded_at, activation_id, generation, holder, denial_id, data, hash)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- --- what facts come to --------------------------------------------------------------------------------------------
+
+-- save_slots: Keep these quarters.
+INSERT INTO usage_slot (tenant_id, entitlement_id, right_key, began_at, high, low, held, above, amount, bought)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- save_counts: Keep what was counted.
+INSERT INTO usage_count (tenant_id, entitlement_id, began_at, what, rule, right_key, count)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- save_sessions: Keep these stays as they are now.
+INSERT INTO usage_session (tenant_id, entitlement_id, number, activation_id, holder, started_at, ended_at, cause)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant_id, entitlement_id, number) DO UPDATE SET ended_at = excluded.ended_at, cause = excluded.cause;
+
+-- save_demands: Keep these demands as they are now.
+INSERT INTO usage_demand (tenant_id, entitlement_id, number, holder, right_key, wanted, began_at, last_at, tries, met_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant_id, entitlement_id, number) DO UPDATE SET wanted = excluded.wanted, began_at = excluded.began_at,
+    last_at = excluded.last_at, tries = excluded.tries, met_at = excluded.met_at;
+
+-- open_sessions: The stays of these activations that last.
+SELECT s.number, s.activation_id, s.holder, s.started_at, s.ended_at, s.cause
+FROM json_each(:asked) AS asked
+JOIN usage_session s ON s.tenant_id = :tenant_id AND s.entitlement_id = :entitlement_id AND s.activation_id = asked.value
+    AND s.ended_at IS NULL
+ORDER BY s.number;
+
+-- last_demands: The last demand of each of these holders, of each right.
+SELECT d.number, d.holder, d.right_key, d.wanted, d.began_at, d.last_at, d.tries, d.met_at
+FROM json_each(:asked) AS asked
+JOIN usage_demand d ON d.tenant_id = :tenant_id AND d.entitlement_id = :entitlement_id AND d.holder = asked.value
+WHERE NOT EXISTS (
+    SELECT 1 FROM usage_demand later
+    WHERE later.tenant_id = d.tenant_id AND later.entitlement_id = d.entitlement_id AND later.holder = d.holder
+        AND later.right_key = d.right_key AND later.number > d.number
+)
+ORDER BY d.number;

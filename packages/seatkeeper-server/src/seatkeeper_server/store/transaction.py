@@ -218,6 +218,10 @@ class SqlTransaction(ABC):
         self._save("save_windows", [rows.from_window(key, window) for key, window in changes.windows])
         self._save("add_facts", [rows.from_fact(record) for record in changes.facts])
 
+    def put(self, name: str, values: Sequence[list[object]]) -> None:
+        """Write rows by a named statement over a set of them."""
+        self._save(name, list(values))
+
     def _parted(self, refreshed: Sequence[HoldingRecord]) -> tuple[list[HoldingRecord], list[HoldingRecord]]:
         """Part what was refreshed into places that are found as before, and places for which an index has to change."""
         parted: tuple[list[HoldingRecord], list[HoldingRecord]] = ([], [])

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from seatkeeper_server.http.further import Office, further_application
 from seatkeeper_server.http.identity import Failures
 from seatkeeper_server.http.tenants import Tenants
-from seatkeeper_server.http.vendor import account, clients, entitlements, exchange, groups, realms, sites
+from seatkeeper_server.http.vendor import account, clients, entitlements, exchange, groups, realms, sites, usage
 from seatkeeper_server.http.vendor.guard import Guard
 from seatkeeper_server.http.vendor.ports import Lends, Visit
 
@@ -29,6 +29,7 @@ def management(office: Office[Visit], tenants: Tenants, failures: Failures, *, r
         sites.router,
         groups.router,  # before entitlements, among whose ids `groups` would be one
         entitlements.router,
+        usage.router,
         office=office,
         guard=Guard(office, tenants),
         tenants=tenants,

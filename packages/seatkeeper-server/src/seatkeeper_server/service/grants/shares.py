@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from seatkeeper.protocol import codes
 from seatkeeper_server.domain.catalogue import Borrowing
-from seatkeeper_server.domain.terms import Kind, Overdraft, Right, is_feature
+from seatkeeper_server.domain.terms import SEAT, Kind, Overdraft, Right, is_feature
 from seatkeeper_server.service.catalogue import SealedCode
 from seatkeeper_server.service.delegation import LentRecord, OwnLicense, TokenRefused
 from seatkeeper_server.service.grants import documents
@@ -37,7 +37,13 @@ def take(server: LocalServer, said: GrantGiven) -> LentRecord:
         server.keys.welcome(said.tid, own.root_key or "", said.certificate, server.now)
     server.books.sites.save_lent(record)
     believe_again(server.books, replace(own, patience=timedelta(seconds=said.patience)), said, server.now)
-    server.note(record.key, "granted", {"share": said.sid, "number": said.number, "until": record.until.isoformat()})
+    seats = next(right for right in said.snapshot.rights if right.key == SEAT)
+    features = [
+        {"key": right.key, "type": right.kind, "value": right.amount} for right in said.snapshot.rights if is_feature(right.key)
+    ]
+    what = {"share": said.sid, "number": said.number, "seats": seats.amount, "features": features}
+    what["until"] = record.until.isoformat()
+    server.note(record.key, "granted", what)
     return record
 
 
