@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from array import array
+from contextlib import ExitStack
 
 import pytest
 
@@ -77,3 +78,23 @@ async def test_a_closed_one_takes_no_more() -> None:
             await asyncio.sleep(0.05)
 
     assert met == []
+
+
+async def test_who_is_alone_takes_all_that_wait() -> None:
+    """Under overload a turn of the loop lasts long: who has to connect anew must not wait for a turn of his own."""
+    met: list[asyncio.Protocol] = []
+
+    def noted() -> asyncio.Protocol:
+        met.append(asyncio.Protocol())
+        return met[-1]
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener, ExitStack() as callers:
+        for _ in range(40):
+            callers.enter_context(socket.create_connection(listener.getsockname()))
+        acceptor = Acceptor(listener, noted, tls=None, connections=met)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        acceptor.close()
+        await acceptor.wait_closed()
+
+    assert len(met) == 40

@@ -1,7 +1,10 @@
-"""Takes connections from a listening socket that several processes share, so that each gets about as many.
+"""Takes connections from a listening socket, which several processes may share.
 
-An event loop's own way takes all that wait as soon as it looks: of 64 connections that come at once one process had 60, and
-kept them. Here a process takes one at a time, and one that has more connections than another lets the others go first.
+An event loop's own way is wrong for both. asyncio's takes all that wait as soon as it looks: of 64 connections that come at
+once one of several processes had 60, and kept them. So a process that shares takes one at a time, and one that has more
+connections than another lets the others go first. uvloop's (since libuv 1.46) takes one in a turn of the loop, whoever else
+could: under overload a turn lasts 50 ms, and a program that had to connect anew waited for seconds. So a process that is alone
+takes as many as wait, within bounds.
 """
 
 import asyncio
@@ -16,6 +19,7 @@ import structlog
 SLACK: Final = 2  # connections more than who has fewest, beyond which a process holds back
 HOLDS_BACK: Final = 0.005  # seconds; after that it is needed all the same
 AT_ONCE: Final = 8  # connections taken when it had held back
+ALONE_AT_ONCE: Final = 64  # connections taken in one turn of the loop where nobody else could
 AGAIN_IN: Final = 1.0  # seconds after which a process that is out of descriptors looks again
 
 log = structlog.get_logger("seatkeeper.http")
@@ -37,7 +41,10 @@ class Shares:
 
 
 class Acceptor:
-    """Takes connections for one process. `connections` are those it has; `protocol` makes what serves one."""
+    """Takes connections for one process. `connections` are those it has; `protocol` makes what serves one.
+
+    Without `shares` it is alone at the socket.
+    """
 
     def __init__(
         self,
@@ -46,7 +53,7 @@ class Acceptor:
         *,
         tls: ssl.SSLContext | None,
         connections: Sized,
-        shares: Shares,
+        shares: Shares | None = None,
     ) -> None:
         self._listener, self._protocol, self._tls = listener, protocol, tls
         self._connections, self._shares = connections, shares
@@ -71,7 +78,9 @@ class Acceptor:
             self._loop.add_reader(self._listener, self._ready)
 
     def _ready(self) -> None:
-        if self._shares.is_ahead(len(self._connections) + len(self._beginning)):
+        if self._shares is None:
+            self._take(ALONE_AT_ONCE)
+        elif self._shares.is_ahead(len(self._connections) + len(self._beginning)):
             self._loop.remove_reader(self._listener)
             self._loop.call_later(HOLDS_BACK, self._held_back)
         else:

@@ -10,6 +10,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,14 +43,14 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve, then say so."""
-        if self._shares is None:
+        if sys.platform == "win32":  # whose event loop can't be told that somebody waits
             await super().startup(sockets)
         else:
             await super().startup([])
-            self.servers.extend(self._sharing(listener, self._shares) for listener in sockets or [])
+            self.servers.extend(map(self._taking, sockets or []))
         self._tell_started()
 
-    def _sharing(self, listener: socket.socket, shares: Shares) -> Any:  # as much of asyncio's server as uvicorn asks for
+    def _taking(self, listener: socket.socket) -> Any:  # as much of asyncio's server as uvicorn asks for
         def protocol() -> asyncio.Protocol:
             made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
                 config=self.config, server_state=self.server_state, app_state=self.lifespan.state
@@ -57,7 +58,7 @@ class Server(uvicorn.Server):
             return made
 
         connections = self.server_state.connections
-        return Acceptor(listener, protocol, tls=self.config.ssl, connections=connections, shares=shares)
+        return Acceptor(listener, protocol, tls=self.config.ssl, connections=connections, shares=self._shares)
 
     def stop(self) -> None:
         """Stop as a signal would; from any thread."""
