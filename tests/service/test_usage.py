@@ -157,6 +157,26 @@ def test_what_is_rolled_up_is_what_a_slow_recount_comes_to(steps: list[tuple[str
     assert life.kept() == kept
 
 
+def test_what_was_recorded_before_a_clock_was_set_back_is_found() -> None:
+    """One came at 13:00, the clock was set back to 12:10, others came at 12:12 and 12:40: 13:00 is told of as before."""
+    life = Life(SqliteStore(None))
+    life.do(("pass", 3_600))
+    for seat, minutes in (("a", -50), ("b", 28), ("c", 0)):
+        life.do(("come", seat))
+        life.roll_all()
+        if minutes < 0:
+            life.do(("set back", -minutes))
+            minutes = 2
+        life.do(("wait", minutes * 60))
+    life.roll_all()
+    kept = life.kept()
+    life.forget()
+    life.roll_all()
+
+    assert life.kept() == kept
+    says_what_a_recount_says(life, "UTC", Period.HOUR)
+
+
 def test_it_is_the_same_on_every_database(store: AnyStore) -> None:
     """A day of programs that come, go, die and are refused, rolled up in odd parts."""
     chance, life = Random(7), Life(store)
