@@ -11,8 +11,8 @@ from seatkeeper.protocol.problems import PROBLEMS
 from seatkeeper_server.apps.cloud import build
 from seatkeeper_server.http.site import connection, history, license, seats
 from seatkeeper_server.http.site import entitlements as lent
-from seatkeeper_server.http.vendor import account, entitlements, exchange, groups, realms, sites
-from seatkeeper_server.http.vendor import clients as api_clients
+from seatkeeper_server.http.vendor import account, entitlements, exchange, groups, realms, sites, usage
+from seatkeeper_server.http.vendor import clients as api_clients, usage
 from seatkeeper_server.settings import Settings
 from tests.docs.pages import ROOT
 
@@ -38,7 +38,15 @@ def test_the_api_table_has_every_route(tmp_path) -> None:
         ("## A token", [realms.router]),
         (
             "## Management API",
-            [account.router, api_clients.router, entitlements.router, exchange.router, groups.router, sites.router],
+            [
+                account.router,
+                api_clients.router,
+                entitlements.router,
+                exchange.router,
+                groups.router,
+                sites.router,
+                usage.router,
+            ],
         ),
         ("## LLS API", [connection.router, history.router, license.router, lent.router, seats.router]),
     ],
