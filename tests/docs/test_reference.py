@@ -12,7 +12,7 @@ from seatkeeper_server.apps.cloud import build
 from seatkeeper_server.http.site import connection, history, license, seats
 from seatkeeper_server.http.site import entitlements as lent
 from seatkeeper_server.http.vendor import account, entitlements, exchange, groups, realms, sites, usage
-from seatkeeper_server.http.vendor import clients as api_clients, usage
+from seatkeeper_server.http.vendor import clients as api_clients
 from seatkeeper_server.settings import Settings
 from tests.docs.pages import ROOT
 
