@@ -7,13 +7,13 @@ Endpoints are plain functions, each run in a thread, and the database's work of 
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Query
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -28,6 +28,8 @@ from seatkeeper_server.service.catalogue import Catalogue, Vault
 PAGE: Final = 10  # elements of a page unless asked otherwise
 LARGEST_PAGE: Final = 500
 
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _BAD_REQUEST: Final = 400
 _WRONG_METHOD: Final = 405
 
@@ -141,6 +143,18 @@ def expanded(expand: Annotated[str | None, Query(max_length=200)] = None) -> fro
 
 
 Expanded = Annotated[frozenset[str], Depends(expanded)]
+
+
+def _in_reach(moment: datetime) -> datetime:
+    """Give a moment in UTC, if it is one that there is arithmetic with in every time zone."""
+    if not _EARLIEST <= moment < _LATEST:
+        raise ValueError(f"Name a moment between {_EARLIEST.year} and {_LATEST.year}.")
+    return moment.astimezone(UTC)
+
+
+MomentAsked = Annotated[AwareDatetime, AfterValidator(_in_reach)]
+Since = Annotated[MomentAsked | None, Query(alias="from")]
+Until = Annotated[MomentAsked | None, Query(alias="to")]
 
 
 # --- the application -----------------------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ class PeriodOfUse:
     def needed(self) -> int:
         """How many would have been taken had everybody been served: the most that were held, and the most that were waited for.
 
-        Who waits does so because all are held; so both are of the same time.
+        Who waits for a seat does so because all are held; so both are of the same time. Of a feature somebody may wait for four
+        while two are free: there it is an upper bound.
         """
         return self.span.high + self.waiting.most
 

@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator, AwareDatetime
 
-from seatkeeper_server.http.further import Document, Listed, PageAsked, Paged, listed
+from seatkeeper_server.http.further import Document, Listed, PageAsked, Paged, Since, Until, listed
 from seatkeeper_server.http.further import router as new_router
 from seatkeeper_server.http.problems import reject_field
 from seatkeeper_server.http.site.console import OfficeHere, TenantHere
@@ -21,19 +20,8 @@ PATH: Final = "/api/v1/lls"
 UNLESS_ASKED: Final = timedelta(days=1)
 LONGEST: Final = timedelta(days=31)
 
-_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-
 router = new_router()
 
-
-def _in_reach(moment: datetime) -> datetime:
-    if not _EARLIEST <= moment < _LATEST:
-        raise ValueError(f"Name a moment between {_EARLIEST.year} and {_LATEST.year}.")
-    return moment.astimezone(UTC)
-
-
-MomentAsked = Annotated[AwareDatetime, AfterValidator(_in_reach)]
 EntitlementAsked = Annotated[str | None, Query(alias="entitlementId", max_length=200)]
 
 
@@ -78,8 +66,8 @@ def usage(
     tenant_id: TenantHere,
     office: OfficeHere,
     entitlement_id: EntitlementAsked = None,
-    since: Annotated[MomentAsked | None, Query(alias="from")] = None,
-    until: Annotated[MomentAsked | None, Query(alias="to")] = None,
+    since: Since = None,
+    until: Until = None,
 ) -> Listed[Use]:
     """Show how full each entitlement was, hour by hour."""
 

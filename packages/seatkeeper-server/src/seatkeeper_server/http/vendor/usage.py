@@ -4,17 +4,16 @@ Moments are cut to quarters of an hour, which hours and days of every time zone 
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import Query
-from pydantic import AfterValidator, AwareDatetime
 from starlette.responses import Response
 
 from seatkeeper_server.domain.periods import HOUR, Period
 from seatkeeper_server.domain.terms import SEAT
-from seatkeeper_server.http.further import Document, Office, PageAsked, Paged
+from seatkeeper_server.http.further import Document, Office, PageAsked, Paged, Since, Until
 from seatkeeper_server.http.further import router as new_router
 from seatkeeper_server.http.problems import reject_field
 from seatkeeper_server.http.vendor.entitlements import ONE
@@ -40,22 +39,11 @@ from seatkeeper_server.service.usage_reports import (
 UNLESS_ASKED: Final = timedelta(days=30)
 MOST_PERIODS: Final = 24 * 366  # of one answer: a year by the hour
 
-_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _LENGTHS: Final = {Period.HOUR: HOUR, Period.DAY: timedelta(days=1), Period.MONTH: timedelta(days=28)}
 
 router = new_router()
 
 
-def _in_reach(moment: datetime) -> datetime:
-    if not _EARLIEST <= moment < _LATEST:
-        raise ValueError(f"Name a moment between {_EARLIEST.year} and {_LATEST.year}.")
-    return moment.astimezone(UTC)
-
-
-MomentAsked = Annotated[AwareDatetime, AfterValidator(_in_reach)]
-Since = Annotated[MomentAsked | None, Query(alias="from")]
-Until = Annotated[MomentAsked | None, Query(alias="to")]
 ZoneAsked = Annotated[str, Query(alias="timeZone", max_length=100)]
 Format = Annotated[Literal["json", "csv"], Query()]
 
