@@ -26,7 +26,7 @@ from seatkeeper_server.store.transaction import SqlTransaction
 MILLISECOND = timedelta(milliseconds=1)
 BUSY_TIMEOUT = timedelta(seconds=5)  # how long a transaction waits for another process's
 PAGE = 4096  # bytes
-LOG_PAGES = 16_000  # in the log before it is folded into the file: a page that is written again meanwhile is folded once
+LOG_PAGES = 4_000  # in the log before it is folded into the file: a page that is written again meanwhile is folded once
 LOG_SHARE = 8  # the log takes no more than one part in so many of what is free on the disk
 CACHE_KIB = 64 * 1024
 SQL_FILES = ("sqlite.sql", *queries.COMMON)
